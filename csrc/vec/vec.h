@@ -1,0 +1,35 @@
+/* vec.h: vectors of float (vec_f32) and double (vec_f64) for the instruction set that the compiler
+ * was told to use. There is no dispatch: each build of the kernels sees one implementation.
+ *
+ * Names are v_<op>_<t>, t = f32 or f64; generic code writes V_(op). VEC_LANES_<t> lanes each;
+ * vmask_<t> holds the outcome of a comparison, vint_<t> the same lanes as integers.
+ *   memory     load store (any alignment); load_n store_n (the first n lanes, 0 <= n <= lanes; the
+ *              others are read as 0 and never touched); stream (past the caches, p aligned)
+ *   values     set(x) zero()
+ *   arithmetic add sub mul div sqrt, each correctly rounded; neg abs
+ *              fma(a, b, c) = a b + c and fnma(a, b, c) = c - a b, rounded once
+ *              max(a, b) = a > b ? a : b and min(a, b) = a < b ? a : b, so the second operand when
+ *              either is NaN or both are zero
+ *   compare    lt le gt ge eq (false for NaN), isnan -> mask; mask_and mask_or mask_not;
+ *              any(mask) -> bool; select(mask, a, b) = mask ? a : b
+ *   bits       bits(v) -> vint, from_bits(vint) -> v; i_set i_add i_sub i_and i_or i_xor (modulo
+ *              2^32 or 2^64), i_shl i_shr(v, count) (zeros move in)
+ *   layout     transpose(rows[lanes]) in place
+ * The bytes of every result are those of portable.h, NaN payloads excepted. */
+#ifndef NNL_VEC_H
+#define NNL_VEC_H
+
+#if defined(NNL_PORTABLE)
+#include "portable.h"
+#elif defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && \
+    defined(__AVX512VL__)
+#include "avx512.h"
+#elif defined(__AVX2__) && defined(__FMA__)
+#include "avx2.h"
+#elif defined(__aarch64__) && defined(__ARM_NEON)
+#include "neon.h"
+#else
+#include "portable.h"
+#endif
+
+#endif
