@@ -78,6 +78,19 @@ static inline vint_f32 v_i_xor_f32(vint_f32 a, vint_f32 b) { return a ^ b; }
 static inline vint_f32 v_i_shl_f32(vint_f32 a, int count) { return a << count; }
 static inline vint_f32 v_i_shr_f32(vint_f32 a, int count) { return a >> count; }
 
+/* 2^n alone may lie outside the range of float, so it goes in as 2^(n/2) 2^(n - n/2); the first
+ * product is exact. Adding 1.5 x 2^23 leaves n in the low bits of the sum. */
+static inline vec_f32 v_scale_f32(vec_f32 a, vec_f32 n)
+{
+    vint_f32 whole = v_bits_f32(v_add_f32(n, v_set_f32(0x1.8p23f)));
+    vint_f32 half = v_i_shr_f32(whole, 1);
+    vint_f32 rest = v_i_sub_f32(whole, half);
+    vint_f32 one = v_i_set_f32(0x3f800000);
+    vec_f32 first = v_from_bits_f32(v_i_add_f32(v_i_shl_f32(half, 23), one));
+    vec_f32 second = v_from_bits_f32(v_i_add_f32(v_i_shl_f32(rest, 23), one));
+    return v_mul_f32(v_mul_f32(a, first), second);
+}
+
 static inline void v_transpose_f32(vec_f32 rows[VEC_LANES_f32]) { (void)rows; }
 
 static inline vec_f64 v_load_f64(const double *p) { return *p; }
@@ -140,6 +153,17 @@ static inline vint_f64 v_i_or_f64(vint_f64 a, vint_f64 b) { return a | b; }
 static inline vint_f64 v_i_xor_f64(vint_f64 a, vint_f64 b) { return a ^ b; }
 static inline vint_f64 v_i_shl_f64(vint_f64 a, int count) { return a << count; }
 static inline vint_f64 v_i_shr_f64(vint_f64 a, int count) { return a >> count; }
+
+static inline vec_f64 v_scale_f64(vec_f64 a, vec_f64 n)
+{
+    vint_f64 whole = v_bits_f64(v_add_f64(n, v_set_f64(0x1.8p52)));
+    vint_f64 half = v_i_shr_f64(whole, 1);
+    vint_f64 rest = v_i_sub_f64(whole, half);
+    vint_f64 one = v_i_set_f64(0x3ff0000000000000);
+    vec_f64 first = v_from_bits_f64(v_i_add_f64(v_i_shl_f64(half, 52), one));
+    vec_f64 second = v_from_bits_f64(v_i_add_f64(v_i_shl_f64(rest, 52), one));
+    return v_mul_f64(v_mul_f64(a, first), second);
+}
 
 static inline void v_transpose_f64(vec_f64 rows[VEC_LANES_f64]) { (void)rows; }
 

@@ -10,25 +10,37 @@
  *              fma(a, b, c) = a b + c and fnma(a, b, c) = c - a b, rounded once
  *              max(a, b) = a > b ? a : b and min(a, b) = a < b ? a : b, so the second operand when
  *              either is NaN or both are zero
+ *              scale(a, n) = a 2^n, rounded once also where it is denormal; n integral, |n| <= 252
+ *              for float and 2044 for double, and a between 2^-100 and 2^100
  *   compare    lt le gt ge eq (false for NaN), isnan -> mask; mask_and mask_or mask_not;
  *              any(mask) -> bool; select(mask, a, b) = mask ? a : b
  *   bits       bits(v) -> vint, from_bits(vint) -> v; i_set i_add i_sub i_and i_or i_xor (modulo
  *              2^32 or 2^64), i_shl i_shr(v, count) (zeros move in)
  *   layout     transpose(rows[lanes]) in place
+ * NNL_ISA_NAME is the name of the implementation; NNL_ISA_AVX512, NNL_ISA_AVX2 or NNL_ISA_NEON is
+ * defined with it.
  * The bytes of every result are those of portable.h, NaN payloads excepted. */
 #ifndef NNL_VEC_H
 #define NNL_VEC_H
 
 #if defined(NNL_PORTABLE)
+#define NNL_ISA_NAME "portable"
 #include "portable.h"
 #elif defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && \
     defined(__AVX512VL__)
+#define NNL_ISA_AVX512
+#define NNL_ISA_NAME "avx512"
 #include "avx512.h"
 #elif defined(__AVX2__) && defined(__FMA__)
+#define NNL_ISA_AVX2
+#define NNL_ISA_NAME "avx2"
 #include "avx2.h"
 #elif defined(__aarch64__) && defined(__ARM_NEON)
+#define NNL_ISA_NEON
+#define NNL_ISA_NAME "neon"
 #include "neon.h"
 #else
+#define NNL_ISA_NAME "portable"
 #include "portable.h"
 #endif
 
