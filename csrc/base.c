@@ -1,0 +1,60 @@
+/* base.c: status texts, build facts, overflow checks and aligned scratch memory. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base.h"
+#include "vec/vec.h"
+
+NNL_API const char *nnl_status_text(int status) {
+    switch (status) {
+        case NNL_OK: return "success";
+        case NNL_EINVAL: return "a size is negative or overflows, or an argument is out of range";
+        case NNL_ENOMEM: return "not enough memory for scratch space";
+        case NNL_EINDEX: return "an index is out of range";
+        default: return "unknown status";
+    }
+}
+
+NNL_API const char *nnl_build_isa(void) { return NNL_ISA_NAME; }
+
+NNL_API const char *nnl_build_compiler(void) {
+#if defined(__clang__)
+    return "clang " __clang_version__;
+#elif defined(__GNUC__)
+    return "gcc " __VERSION__;
+#else
+    return "unknown compiler";
+#endif
+}
+
+NNL_API int nnl_cpu_supports(const char *isa) {
+    if (strcmp(isa, "portable") == 0) return 1;
+#if defined(__x86_64__) && defined(__GNUC__)
+    __builtin_cpu_init();
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (strcmp(isa, "avx2") == 0) return avx2;
+    if (strcmp(isa, "avx512") == 0) {
+        return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    }
+#elif defined(__aarch64__)
+    if (strcmp(isa, "neon") == 0) return 1;
+#endif
+    return 0;
+}
+
+bool nnl_size_ok(int64_t a, int64_t b, int64_t unit) {
+    if (a < 0 || b < 0 || unit < 1) return false;
+    if (a == 0 || b == 0) return true;
+    return a <= INT64_MAX / b && a * b <= INT64_MAX / unit;
+}
+
+void *nnl_alloc(int64_t count, int64_t unit) {
+    if (!nnl_size_ok(count, 1, unit)) return NULL;
+    uint64_t bytes = (uint64_t)(count * unit);
+    if (bytes > SIZE_MAX - NNL_ALIGNMENT) return NULL;
+    size_t rounded = ((size_t)bytes + NNL_ALIGNMENT - 1) / NNL_ALIGNMENT * NNL_ALIGNMENT;
+    return aligned_alloc(NNL_ALIGNMENT, rounded > 0 ? rounded : NNL_ALIGNMENT);
+}
+
+void nnl_free(void *memory) { free(memory); }

@@ -1,0 +1,30 @@
+/* base.h: what every C file of nnlite starts from: sizes, overflow checks, scratch memory. */
+#ifndef NNL_BASE_H
+#define NNL_BASE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "nnlite.h"
+
+/* Floats in one vector register group of the arithmetic contract: every reduction along a
+ * contiguous axis runs in this many lanes, whatever the instruction set. */
+#define NNL_LANES 16
+
+/* Bytes to which scratch memory and the parameter arenas are aligned: one cache line, and the
+ * widest vector register. */
+#define NNL_ALIGNMENT 64
+
+static inline int64_t nnl_min(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t nnl_max(int64_t a, int64_t b) { return a > b ? a : b; }
+static inline int64_t nnl_ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/* True when a, b >= 0 and a * b * unit fits into int64_t. */
+bool nnl_size_ok(int64_t a, int64_t b, int64_t unit);
+
+/* Aligned scratch memory, or NULL; freed by nnl_free. */
+void *nnl_alloc(int64_t count, int64_t unit);
+void nnl_free(void *memory);
+
+#endif

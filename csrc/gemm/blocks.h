@@ -1,0 +1,53 @@
+/* blocks.h: the block sizes of the matrix product, as data. README.md tells how they were chosen.
+ *
+ * MR x (NV vectors) outputs are held in registers; KC inner terms of a block of MC rows of A stay
+ * in the second cache, a panel of KC x NR of B in the first, KC x NC of B in the last. */
+#ifndef NNL_GEMM_BLOCKS_H
+#define NNL_GEMM_BLOCKS_H
+
+#include "vec/vec.h"
+
+/* Register tile. 32 vector registers hold 12 x 2 accumulators, two vectors of B and a broadcast of
+ * A; 16 registers hold 6 x 2. NEON has 32 registers of 4 floats. */
+#if defined(NNL_ISA_AVX512)
+#define NNL_GEMM_MR 12
+#define NNL_GEMM_NV 2
+#elif defined(NNL_ISA_AVX2)
+#define NNL_GEMM_MR 6
+#define NNL_GEMM_NV 2
+#elif defined(NNL_ISA_NEON)
+#define NNL_GEMM_MR 8
+#define NNL_GEMM_NV 2
+#else
+#define NNL_GEMM_MR 4
+#define NNL_GEMM_NV 2
+#endif
+
+/* Calls EACH(rows) for every height of a tile. */
+#define NNL_GEMM_ROWS_4(EACH) EACH(1) EACH(2) EACH(3) EACH(4)
+#define NNL_GEMM_ROWS_6(EACH) NNL_GEMM_ROWS_4(EACH) EACH(5) EACH(6)
+#define NNL_GEMM_ROWS_8(EACH) NNL_GEMM_ROWS_6(EACH) EACH(7) EACH(8)
+#define NNL_GEMM_ROWS_12(EACH) NNL_GEMM_ROWS_8(EACH) EACH(9) EACH(10) EACH(11) EACH(12)
+#if NNL_GEMM_MR == 12
+#define NNL_GEMM_ROWS NNL_GEMM_ROWS_12
+#elif NNL_GEMM_MR == 8
+#define NNL_GEMM_ROWS NNL_GEMM_ROWS_8
+#elif NNL_GEMM_MR == 6
+#define NNL_GEMM_ROWS NNL_GEMM_ROWS_6
+#else
+#define NNL_GEMM_ROWS NNL_GEMM_ROWS_4
+#endif
+
+/* Most vectors of any tile: one row takes this many. */
+#define NNL_GEMM_WIDE 8
+
+/* Bytes of one row of a block in the inner dimension, and rows: A's block is at most
+ * NNL_GEMM_MC * NNL_GEMM_KC_BYTES = 240 KiB. */
+#define NNL_GEMM_KC_BYTES 1536
+#define NNL_GEMM_MC 144
+#define NNL_GEMM_NC 3072
+
+/* Threads pay when each gets at least this many multiply-adds (about 8 us at 50 per ns). */
+#define NNL_GEMM_GRAIN 400000
+
+#endif

@@ -1,0 +1,138 @@
+/* kernel.h: the micro-kernel, one template for every tile, type and instruction set.
+ *
+ * A tile is `rows` x `vectors` registers of outputs, each output one chain of fused multiply-adds
+ * over p in ascending order. The template is always inlined with constant tile sizes, so that its
+ * loops disappear and the accumulators live in registers; the table at the end names the tiles.
+ *
+ * Included by gemm.c in each type pass. */
+
+/* One tile's operands. Strides of A are in bytes, for the sake of x86 addressing: twelve row
+ * pointers would not fit into the registers, but four pointers and one stride reach twelve rows as
+ * pointer, pointer + stride, pointer + 2 stride. */
+typedef struct {
+    int64_t k;
+    const real *a;
+    ptrdiff_t a_row, a_col; /* bytes */
+    const real *b;
+    ptrdiff_t b_row; /* elements */
+    real *c;
+    ptrdiff_t c_row;  /* elements */
+    const real *bias; /* start of every row, or NULL */
+    bool accumulate;  /* start from c */
+    int last;         /* lanes in use in the last vector of a row, 1..VLANES */
+} T_(tile);
+
+typedef void T_(tile_kernel)(const T_(tile) *);
+
+static inline const real *T_(step)(const real *p, ptrdiff_t bytes) {
+    return (const real *)((const char *)p + bytes);
+}
+
+/* load_last and store_last: the last vector of a row, whole or partial. */
+static inline vreal T_(load_last)(const real *p, bool partial, int last) {
+    return partial ? V_(load_n)(p, last) : V_(load)(p);
+}
+
+static inline __attribute__((always_inline)) void T_(run_tile)(const T_(tile) *tile,
+                                                               const int rows, const int vectors,
+                                                               const bool partial) {
+    vreal acc[NNL_GEMM_MR][NNL_GEMM_WIDE]; /* rows x vectors of it are used */
+    const int end = vectors - 1, last = tile->last;
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++) {
+        const real *c = tile->c + i * tile->c_row;
+#pragma GCC unroll 16
+        for (int j = 0; j < vectors; j++) {
+            const real *start = tile->bias ? tile->bias : c;
+            bool part = partial && j == end;
+            acc[i][j] = tile->bias || tile->accumulate
+                            ? T_(load_last)(start + j * VLANES, part, last)
+                            : V_(zero)();
+        }
+    }
+    const ptrdiff_t a_row = tile->a_row, a_col = tile->a_col, b_row = tile->b_row;
+    const real *a0 = tile->a;
+    const real *a1 = rows > 3 ? T_(step)(a0, 3 * a_row) : a0;
+    const real *a2 = rows > 6 ? T_(step)(a0, 6 * a_row) : a0;
+    const real *a3 = rows > 9 ? T_(step)(a0, 9 * a_row) : a0;
+    const real *b = tile->b;
+    for (int64_t p = tile->k; p > 0; p--) {
+        vreal bp[NNL_GEMM_WIDE];
+#pragma GCC unroll 16
+        for (int j = 0; j < vectors; j++) {
+            bp[j] = T_(load_last)(b + j * VLANES, partial && j == end, last);
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; i++) {
+            const real *base = i < 3 ? a0 : i < 6 ? a1 : i < 9 ? a2 : a3;
+            vreal ai = V_(set)(*T_(step)(base, i % 3 * a_row));
+#pragma GCC unroll 16
+            for (int j = 0; j < vectors; j++) acc[i][j] = V_(fma)(ai, bp[j], acc[i][j]);
+        }
+        a0 = T_(step)(a0, a_col);
+        if (rows > 3) a1 = T_(step)(a1, a_col);
+        if (rows > 6) a2 = T_(step)(a2, a_col);
+        if (rows > 9) a3 = T_(step)(a3, a_col);
+        b += b_row;
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++) {
+        real *c = tile->c + i * tile->c_row;
+#pragma GCC unroll 16
+        for (int j = 0; j < vectors; j++) {
+            if (partial && j == end) {
+                V_(store_n)(c + j * VLANES, acc[i][j], last);
+            } else {
+                V_(store)(c + j * VLANES, acc[i][j]);
+            }
+        }
+    }
+}
+
+#define NNL_TILE(rows, vectors)                                                          \
+    static void T_(tile_##rows##x##vectors)(const T_(tile) *tile) {                      \
+        T_(run_tile)(tile, rows, vectors, false);                                        \
+    }                                                                                    \
+    static void T_(tile_##rows##x##vectors##_partial)(const T_(tile) *tile) {            \
+        T_(run_tile)(tile, rows, vectors, true);                                         \
+    }
+#define NNL_TILE_ENTRY(rows, vectors) \
+    { T_(tile_##rows##x##vectors), T_(tile_##rows##x##vectors##_partial) }
+
+/* One, two and three rows also come with more columns: two vectors are too few chains to cover the
+ * latency of a multiply-add. */
+NNL_TILE(1, 4)
+NNL_TILE(1, 8)
+NNL_TILE(2, 4)
+NNL_TILE(3, 4)
+
+#define NNL_EACH_ROW(rows) NNL_TILE(rows, 1) NNL_TILE(rows, 2)
+NNL_GEMM_ROWS(NNL_EACH_ROW)
+#undef NNL_EACH_ROW
+
+/* tiles[rows - 1][vectors - 1][partial] */
+static T_(tile_kernel) *const T_(tiles)[NNL_GEMM_MR][NNL_GEMM_NV][2] = {
+#define NNL_EACH_ROW(rows) {NNL_TILE_ENTRY(rows, 1), NNL_TILE_ENTRY(rows, 2)},
+    NNL_GEMM_ROWS(NNL_EACH_ROW)
+#undef NNL_EACH_ROW
+};
+
+/* The widest tile of so many rows in at most so many vectors; its width is stored. */
+static inline T_(tile_kernel) *const *T_(widest_tile)(int64_t rows, int64_t vectors, int *width) {
+    static T_(tile_kernel) *const one_by_8[2] = NNL_TILE_ENTRY(1, 8);
+    static T_(tile_kernel) *const by_4[3][2] = {NNL_TILE_ENTRY(1, 4), NNL_TILE_ENTRY(2, 4),
+                                                NNL_TILE_ENTRY(3, 4)};
+    if (rows == 1 && vectors >= 8) {
+        *width = 8;
+        return one_by_8;
+    }
+    if (rows <= 3 && vectors >= 4) {
+        *width = 4;
+        return by_4[rows - 1];
+    }
+    *width = vectors >= NNL_GEMM_NV ? NNL_GEMM_NV : 1;
+    return T_(tiles)[rows - 1][*width - 1];
+}
+
+#undef NNL_TILE
+#undef NNL_TILE_ENTRY

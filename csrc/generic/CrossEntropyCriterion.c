@@ -1,0 +1,111 @@
+/* CrossEntropyCriterion.c: softmax and cross-entropy from logits, in one kernel.
+ *
+ * forward   l_i = sum_k T_ik (log sum_j e^(x_ij - m_i) + m_i - x_ik), m_i = max_j x_ij; for a class
+ *           index t the only term is k = t. The loss is the mean of l over the rows, or the sum.
+ * d-input   dx = (softmax(x) sum_k T_k - T) / N, the division only for the mean. It is written in the
+ *           same pass, while the powers of the row are in cache.
+ * A probability of 0 contributes nothing, even for a logit of -inf.
+ * Source: Bishop, "Pattern Recognition and Machine Learning" (2006), equation 4.109. */
+#ifndef NNL_GENERIC_PASS
+
+#include <math.h>
+
+#include "base.h"
+#include "generic/grain.h"
+#include "generic/target.h"
+#include "parallel.h"
+#include "vec/lanes.h"
+#include "vec/math.h"
+#include "vec/vec.h"
+
+#define NNL_GENERIC_FILE "generic/CrossEntropyCriterion.c"
+#include "dtype.h"
+#else
+
+#include "generic/rows.h"
+
+typedef struct {
+    int64_t K;
+    const real *x;
+    const int64_t *target;
+    const real *probabilities;
+    real *losses;
+    real *dx;   /* or NULL */
+    real scale; /* of the gradient: 1 / N or 1 */
+} T_(rows);
+
+/* Loss of a row against a distribution t, and the sum of t. */
+static real T_(distribution_loss)(const real *x, const real *t, int64_t K, real max, real log_sum,
+                                  real *mass) {
+    T_(lanes) shift = L_(set)(max), rest = L_(set)(log_sum), zero = L_(set)(0);
+    T_(lanes) loss = zero, total = zero;
+    for (int64_t k = 0; k < K; k += NNL_LANES) {
+        T_(lanes) tk = T_(row_lanes)(t, k, K, 0);
+        T_(lanes) nats = L_(add)(L_(sub)(shift, T_(row_lanes)(x, k, K, 0)), rest);
+        T_(lanes) term = L_(mul)(tk, nats);
+        for (int r = 0; r < NNL_LANES / VLANES; r++) {
+            term.v[r] = V_(select)(V_(eq)(tk.v[r], zero.v[r]), zero.v[r], term.v[r]);
+        }
+        loss = L_(add)(loss, term);
+        total = L_(add)(total, tk);
+    }
+    *mass = L_(sum)(total);
+    return L_(sum)(loss);
+}
+
+/* dx = (e scale_e - T) scale, over the powers e that dx holds. */
+static void T_(row_gradient)(real *dx, int64_t K, real sum, real mass, int64_t target,
+                             const real *t, real scale) {
+    vreal share = V_(set)(mass / sum), each = V_(set)(scale);
+    real at_target = dx[t ? 0 : target] * (mass / sum);
+    for (int64_t k = 0; k < K; k += VLANES) {
+        int lanes = (int)nnl_min(VLANES, K - k);
+        vreal p = V_(mul)(V_(load_n)(dx + k, lanes), share);
+        if (t) p = V_(sub)(p, V_(load_n)(t + k, lanes));
+        V_(store_n)(dx + k, V_(mul)(p, each), lanes);
+    }
+    if (!t) dx[target] = (at_target - 1) * scale;
+}
+
+static void T_(cross_entropy_rows)(void *context, int64_t begin, int64_t end) {
+    const T_(rows) *r = context;
+    for (int64_t i = begin; i < end; i++) {
+        const real *x = r->x + i * r->K, *t = NULL;
+        real *dx = r->dx ? r->dx + i * r->K : NULL;
+        real max = T_(row_max)(x, r->K), sum = T_(row_exp_sum)(x, r->K, max, dx), mass = 1;
+        real log_sum = T_(log_of)(sum);
+        int64_t target = 0;
+        if (r->target) {
+            target = r->target[i];
+            r->losses[i] = (max - x[target]) + log_sum;
+        } else {
+            t = r->probabilities + i * r->K;
+            r->losses[i] = T_(distribution_loss)(x, t, r->K, max, log_sum, &mass);
+        }
+        if (dx) T_(row_gradient)(dx, r->K, sum, mass, target, t, r->scale);
+    }
+}
+
+NNL_API int NNL_(CrossEntropyCriterion_updateOutput)(int64_t N, int64_t K, const real *input,
+                                                     const int64_t *target,
+                                                     const real *probabilities, real *loss,
+                                                     real *gradInput, int64_t *bad_row,
+                                                     int reduction, int threads) {
+    if (!nnl_size_ok(N, K, sizeof(real)) || !nnl_reduction_ok(reduction, N) || K < 1 ||
+        !target == !probabilities || threads < 1) {
+        return NNL_EINVAL;
+    }
+    int status = target ? nnl_check_targets(N, K, target, bad_row) : NNL_OK;
+    if (status != NNL_OK) return status;
+    real *losses = nnl_alloc(N, sizeof(real));
+    if (!losses) return NNL_ENOMEM;
+    T_(rows) r = {K, input, target, probabilities, losses, gradInput,
+                  reduction == NNL_MEAN ? 1 / (real)N : 1};
+    nnl_parallel_for(N, nnl_row_grain(K), threads, T_(cross_entropy_rows), &r);
+    real total = T_(sum)(losses, N);
+    *loss = reduction == NNL_MEAN ? total / (real)N : total;
+    nnl_free(losses);
+    return NNL_OK;
+}
+
+#endif

@@ -1,0 +1,80 @@
+/* LogSoftMax.c: y_k = (x_k - m) - log sum_j e^(x_j - m) along each row, m = max_j x_j.
+ *
+ * forward   never the logarithm of a softmax, which loses everything below the smallest float
+ * d-input   dx = dy - e^y sum_k dy_k, from the output alone
+ * A row of -inf alone, or with +inf or NaN, gives NaN. */
+#ifndef NNL_GENERIC_PASS
+
+#include <math.h>
+
+#include "base.h"
+#include "generic/grain.h"
+#include "parallel.h"
+#include "vec/lanes.h"
+#include "vec/math.h"
+#include "vec/vec.h"
+
+#define NNL_GENERIC_FILE "generic/LogSoftMax.c"
+#include "dtype.h"
+#else
+
+#include "generic/rows.h"
+
+typedef struct {
+    int64_t K;
+    const real *x, *dy;
+    real *out;
+} T_(rows);
+
+static void T_(logsoftmax_rows)(void *context, int64_t begin, int64_t end) {
+    const T_(rows) *r = context;
+    for (int64_t i = begin; i < end; i++) {
+        const real *x = r->x + i * r->K;
+        real *y = r->out + i * r->K;
+        real max = T_(row_max)(x, r->K);
+        vreal shift = V_(set)(max);
+        vreal log_sum = V_(set)(T_(log_of)(T_(row_exp_sum)(x, r->K, max, NULL)));
+        for (int64_t k = 0; k < r->K; k += VLANES) {
+            int lanes = (int)nnl_min(VLANES, r->K - k);
+            vreal shifted = V_(sub)(V_(load_n)(x + k, lanes), shift);
+            V_(store_n)(y + k, V_(sub)(shifted, log_sum), lanes);
+        }
+    }
+}
+
+NNL_API int NNL_(LogSoftMax_updateOutput)(int64_t N, int64_t K, const real *input, real *output,
+                                          int threads) {
+    if (!nnl_size_ok(N, K, sizeof(real)) || threads < 1) return NNL_EINVAL;
+    T_(rows) r = {.K = K, .x = input, .out = output};
+    nnl_parallel_for(N, nnl_row_grain(K), threads, T_(logsoftmax_rows), &r);
+    return NNL_OK;
+}
+
+static void T_(logsoftmax_grad_rows)(void *context, int64_t begin, int64_t end) {
+    const T_(rows) *r = context;
+    for (int64_t i = begin; i < end; i++) {
+        const real *y = r->x + i * r->K, *dy = r->dy + i * r->K;
+        real *dx = r->out + i * r->K;
+        T_(lanes) sum = L_(set)(0);
+        for (int64_t k = 0; k < r->K; k += NNL_LANES) {
+            sum = L_(add)(sum, T_(row_lanes)(dy, k, r->K, 0));
+        }
+        vreal total = V_(set)(L_(sum)(sum));
+        for (int64_t k = 0; k < r->K; k += VLANES) {
+            int lanes = (int)nnl_min(VLANES, r->K - k);
+            vreal p = V_(exp)(V_(load_n)(y + k, lanes));
+            V_(store_n)(dx + k, V_(fnma)(p, total, V_(load_n)(dy + k, lanes)), lanes);
+        }
+    }
+}
+
+NNL_API int NNL_(LogSoftMax_updateGradInput)(int64_t N, int64_t K, const real *output,
+                                             const real *gradOutput, real *gradInput,
+                                             int threads) {
+    if (!nnl_size_ok(N, K, sizeof(real)) || threads < 1) return NNL_EINVAL;
+    T_(rows) r = {.K = K, .x = output, .dy = gradOutput, .out = gradInput};
+    nnl_parallel_for(N, nnl_row_grain(K), threads, T_(logsoftmax_grad_rows), &r);
+    return NNL_OK;
+}
+
+#endif

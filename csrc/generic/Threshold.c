@@ -1,0 +1,51 @@
+/* Threshold.c: y = x where x > threshold, else value; ReLU is Threshold(0, 0).
+ *
+ * forward   y = x > threshold ? x : value
+ * d-input   dx = x > threshold ? dy : 0; at x = threshold the gradient is 0 (THNN, PyTorch, CS231n)
+ * NaN       is kept in both directions: the test is x <= threshold, which NaN fails, so that an
+ *           error upstream stays visible.
+ * Since ReLU(x) > 0 exactly where x > 0, its output may stand for its input in the backward pass. */
+#ifndef NNL_GENERIC_PASS
+
+#include "base.h"
+#include "generic/grain.h"
+#include "parallel.h"
+#include "vec/math.h"
+#include "vec/vec.h"
+
+#define NNL_GENERIC_FILE "generic/Threshold.c"
+#include "dtype.h"
+#else
+
+#include "generic/pointwise.h"
+
+static inline vreal T_(threshold_forward)(vreal x, vreal unused, const T_(pointwise) *p) {
+    (void)unused;
+    return V_(select)(V_(le)(x, V_(set)(p->s)), V_(set)(p->t), x);
+}
+
+static void T_(threshold_output)(void *context, int64_t begin, int64_t end) {
+    T_(map)(context, begin, end, T_(threshold_forward));
+}
+
+NNL_API int NNL_(Threshold_updateOutput)(int64_t n, const real *input, real *output,
+                                         real threshold, real value, int threads) {
+    T_(pointwise) p = {.x = input, .out = output, .s = threshold, .t = value};
+    return T_(run_pointwise)(n, p, NNL_GRAIN_CHEAP, threads, T_(threshold_output));
+}
+
+static inline vreal T_(threshold_backward)(vreal x, vreal dy, const T_(pointwise) *p) {
+    return V_(select)(V_(le)(x, V_(set)(p->s)), V_(zero)(), dy);
+}
+
+static void T_(threshold_grad)(void *context, int64_t begin, int64_t end) {
+    T_(map)(context, begin, end, T_(threshold_backward));
+}
+
+NNL_API int NNL_(Threshold_updateGradInput)(int64_t n, const real *input, const real *gradOutput,
+                                            real *gradInput, real threshold, int threads) {
+    T_(pointwise) p = {.x = input, .y = gradOutput, .out = gradInput, .s = threshold};
+    return T_(run_pointwise)(n, p, NNL_GRAIN_CHEAP, threads, T_(threshold_grad));
+}
+
+#endif

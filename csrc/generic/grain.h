@@ -1,0 +1,14 @@
+/* grain.h: how many elements a thread must get before a second thread pays. A parallel region costs
+ * 2-3 us (measured: `nnlite bench`), so each share should be worth several times that. */
+#ifndef NNL_GRAIN_H
+#define NNL_GRAIN_H
+
+#define NNL_GRAIN_CHEAP 65536      /* a few operations an element: bound by memory */
+#define NNL_GRAIN_FUNCTION 16384   /* an exp, log or tanh an element */
+
+/* Rows of `columns` elements in which each element costs one function. */
+static inline int64_t nnl_row_grain(int64_t columns) {
+    return columns > 0 ? nnl_ceil_div(NNL_GRAIN_FUNCTION, columns) : NNL_GRAIN_FUNCTION;
+}
+
+#endif

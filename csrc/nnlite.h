@@ -1,0 +1,198 @@
+/* nnlite.h: the whole C ABI of nnlite. The Python binding is generated from this file alone
+ * (nnlite/_build.py), so nothing is declared twice.
+ *
+ * Layout.  Matrices are row-major and contiguous unless a stride is an argument. Samples are rows.
+ * Alphabet. N batch rows, D in-features, K out-features or classes, n number of elements.
+ * Markers.  [OUT] overwritten, may be uninitialised; [INOUT] read and overwritten; [ACC] added to;
+ *           [OPTIONAL] may be NULL. Unmarked pointers are read only. Shapes stand in brackets.
+ * Order.    sizes | input, gradOutput or target | output or gradInput | weight, bias | gradWeight,
+ *           gradBias | saved values | scalars and flags. `threads` is the largest number of
+ *           threads a call may use (>= 1); a call uses fewer when more would not pay.
+ * Status.   Every function returns NNL_OK or an NNL_E... code, and has then changed nothing.
+ * Bits.     Results do not depend on `threads`, on the instruction set of the build, or on which
+ *           rows share a batch. The arithmetic contract is in CONTRIBUTING.md.
+ */
+#ifndef NNL_REAL_PASS
+#ifndef NNLITE_H
+#define NNLITE_H
+
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define NNL_API __attribute__((visibility("default")))
+#else
+#define NNL_API
+#endif
+
+/* ---- begin: common ---- */
+enum nnl_status {
+    NNL_OK = 0,
+    NNL_EINVAL = 1,   /* a size is negative, overflows, or an argument is out of range */
+    NNL_ENOMEM = 2,   /* scratch memory could not be had */
+    NNL_EINDEX = 3    /* a class index lies outside [0, K); its row is reported */
+};
+
+enum nnl_activation {
+    NNL_IDENTITY = 0,
+    NNL_RELU = 1,
+    NNL_SIGMOID = 2,
+    NNL_TANH = 3
+};
+
+enum nnl_reduction {
+    NNL_MEAN = 1,
+    NNL_SUM = 2
+};
+
+/* Text for a status code; never NULL. */
+const char *nnl_status_text(int status);
+
+/* What this extension was compiled for: "portable", "avx2", "avx512" or "neon". */
+const char *nnl_build_isa(void);
+
+/* Compiler name and version. */
+const char *nnl_build_compiler(void);
+
+/* 1 when compiled with OpenMP, else 0. */
+int nnl_build_openmp(void);
+
+/* 1 when this processor and operating system can run a build by that name, else 0. */
+int nnl_cpu_supports(const char *isa);
+
+/* Philox4x32-10: element i of the stream (seed, purpose, step) is word i % 4 of block i / 4.
+ * out [OUT] [n] */
+int nnl_random_bits(int64_t n, uint32_t *out, uint64_t seed, uint32_t purpose, uint32_t step);
+
+/* A permutation of 0..n-1 by Fisher and Yates from that stream. out [OUT] [n] */
+int nnl_random_permutation(int64_t n, int64_t *out, uint64_t seed, uint32_t purpose, uint32_t step);
+/* ---- end: common ---- */
+
+#define NNL_REAL_PASS
+#define real float
+#define NNL_(name) nnl_##name##_f32
+#include "nnlite.h"
+#undef real
+#undef NNL_
+#define real double
+#define NNL_(name) nnl_##name##_f64
+#include "nnlite.h"
+#undef real
+#undef NNL_
+#undef NNL_REAL_PASS
+
+#endif /* NNLITE_H */
+#else
+
+/* ---- begin: for each real (float as _f32, double as _f64) ---- */
+
+/* C = act(start + A B): each element one chain of fused multiply-adds over k in ascending order.
+ * a [m, k] with element (i, p) at a[i * a_row + p * a_col]; b [k, n] likewise;
+ * c [m, n] [OUT], or [INOUT] with accumulate != 0: the chain then starts from the stored value;
+ * rows c_row apart. bias [n] [OPTIONAL]: the chain starts from it. At most one start is given.
+ * activation: enum nnl_activation, applied once after the last term. */
+int NNL_(gemm)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, int64_t a_col,
+               const real *b, int64_t b_row, int64_t b_col, real *c, int64_t c_row,
+               const real *bias, int accumulate, int activation, int threads);
+
+/* Linear: output = act(input weight + bias). input [N, D], output [OUT] [N, K],
+ * weight [D, K], bias [K] [OPTIONAL]. */
+int NNL_(Linear_updateOutput)(int64_t N, int64_t D, int64_t K, const real *input, real *output,
+                              const real *weight, const real *bias, int activation, int threads);
+/* gradInput = gradOutput weight^T. gradOutput [N, K], gradInput [OUT] [N, D]. */
+int NNL_(Linear_updateGradInput)(int64_t N, int64_t D, int64_t K, const real *gradOutput,
+                                 real *gradInput, const real *weight, int threads);
+/* gradWeight [ACC] [D, K] += input^T (scale gradOutput);
+ * gradBias [ACC] [K] [OPTIONAL] += column sums of scale gradOutput. */
+int NNL_(Linear_accGradParameters)(int64_t N, int64_t D, int64_t K, const real *input,
+                                   const real *gradOutput, real *gradWeight, real *gradBias,
+                                   real scale, int threads);
+
+/* Element-wise functions. input [n], output [OUT] [n]; in place is allowed. */
+int NNL_(Exp_updateOutput)(int64_t n, const real *input, real *output, int threads);
+int NNL_(Expm1_updateOutput)(int64_t n, const real *input, real *output, int threads);
+int NNL_(Log_updateOutput)(int64_t n, const real *input, real *output, int threads);
+int NNL_(Log1p_updateOutput)(int64_t n, const real *input, real *output, int threads);
+int NNL_(Erf_updateOutput)(int64_t n, const real *input, real *output, int threads);
+
+/* Threshold: output = input > threshold ? input : value (NaN stays NaN). ReLU is (0, 0). */
+int NNL_(Threshold_updateOutput)(int64_t n, const real *input, real *output, real threshold,
+                                 real value, int threads);
+/* gradInput [OUT] [n] = input > threshold ? gradOutput : 0. For ReLU, output may stand for input. */
+int NNL_(Threshold_updateGradInput)(int64_t n, const real *input, const real *gradOutput,
+                                    real *gradInput, real threshold, int threads);
+
+/* Sigmoid: output = 1 / (1 + e^-input); gradInput [OUT] = gradOutput * output (1 - output). */
+int NNL_(Sigmoid_updateOutput)(int64_t n, const real *input, real *output, int threads);
+int NNL_(Sigmoid_updateGradInput)(int64_t n, const real *output, const real *gradOutput,
+                                  real *gradInput, int threads);
+
+/* Tanh: output = tanh(input); gradInput [OUT] = gradOutput (1 - output^2). */
+int NNL_(Tanh_updateOutput)(int64_t n, const real *input, real *output, int threads);
+int NNL_(Tanh_updateGradInput)(int64_t n, const real *output, const real *gradOutput,
+                               real *gradInput, int threads);
+
+/* SoftMax over rows: input [N, K], output [OUT] [N, K];
+ * gradInput [OUT] = output (gradOutput - sum_k gradOutput output). */
+int NNL_(SoftMax_updateOutput)(int64_t N, int64_t K, const real *input, real *output, int threads);
+int NNL_(SoftMax_updateGradInput)(int64_t N, int64_t K, const real *output, const real *gradOutput,
+                                  real *gradInput, int threads);
+
+/* LogSoftMax over rows; gradInput [OUT] = gradOutput - e^output sum_k gradOutput. */
+int NNL_(LogSoftMax_updateOutput)(int64_t N, int64_t K, const real *input, real *output,
+                                  int threads);
+int NNL_(LogSoftMax_updateGradInput)(int64_t N, int64_t K, const real *output,
+                                     const real *gradOutput, real *gradInput, int threads);
+
+/* Negative log likelihood: loss [OUT] [1] = reduction over rows of -input[i, target[i]];
+ * input [N, K] log-probabilities, target [N] in [0, K). bad_row [OUT] [1] on NNL_EINDEX. */
+int NNL_(ClassNLLCriterion_updateOutput)(int64_t N, int64_t K, const real *input,
+                                         const int64_t *target, real *loss, int64_t *bad_row,
+                                         int reduction);
+/* gradInput [OUT] [N, K] = -gradOutput at (i, target[i]), divided by N for the mean; 0 elsewhere. */
+int NNL_(ClassNLLCriterion_updateGradInput)(int64_t N, int64_t K, const int64_t *target,
+                                            real *gradInput, int64_t *bad_row, real gradOutput,
+                                            int reduction);
+
+/* Mean (or sum) of squares: loss [OUT] [1] over all n elements of (input - target)^2. */
+int NNL_(MSECriterion_updateOutput)(int64_t n, const real *input, const real *target, real *loss,
+                                    int reduction, int threads);
+/* gradInput [OUT] [n] = 2 gradOutput (input - target), divided by n for the mean. */
+int NNL_(MSECriterion_updateGradInput)(int64_t n, const real *input, const real *target,
+                                       real *gradInput, real gradOutput, int reduction,
+                                       int threads);
+
+/* Softmax and cross-entropy in one, from logits. input [N, K]; exactly one of target [N] (class
+ * indices) and probabilities [N, K] is given. loss [OUT] [1]. gradInput [OUT] [N, K] [OPTIONAL] is
+ * written in the same pass, while the row is in cache: (softmax(input) - T) / N for the mean.
+ * bad_row [OUT] [1] on NNL_EINDEX. */
+int NNL_(CrossEntropyCriterion_updateOutput)(int64_t N, int64_t K, const real *input,
+                                             const int64_t *target, const real *probabilities,
+                                             real *loss, real *gradInput, int64_t *bad_row,
+                                             int reduction, int threads);
+
+/* SGD. g = grad + weight_decay w; v = momentum v + g (when momentum != 0); w -= lr v, or lr g.
+ * weight [INOUT] [n], velocity [INOUT] [n] [OPTIONAL]: needed when momentum != 0. */
+int NNL_(SGD_update)(int64_t n, const real *grad, real *weight, real *velocity, real lr,
+                     real momentum, real weight_decay, int threads);
+
+/* output [OUT] [rows, width] = input[index[i], :], every index in [0, source_rows);
+ * bad_row [OUT] [1] on NNL_EINDEX. */
+int NNL_(gather_rows)(int64_t rows, int64_t width, int64_t source_rows, const real *input,
+                      const int64_t *index, real *output, int64_t *bad_row);
+
+/* out [OUT] [n]: uniform between low and high from the Philox stream (seed, purpose, step). */
+int NNL_(random_uniform)(int64_t n, real *out, real low, real high, uint64_t seed,
+                         uint32_t purpose, uint32_t step);
+
+/* out [OUT] [n]: normal with that mean and standard deviation. */
+int NNL_(random_normal)(int64_t n, real *out, real mean, real std, uint64_t seed, uint32_t purpose,
+                        uint32_t step);
+
+/* Roofline probes, for the benchmark only. flops [OUT] [1]: number of floating-point operations
+ * of a run of independent FMA chains in registers, per thread `iterations` rounds. */
+int NNL_(roofline_fma)(int64_t iterations, double *flops, int threads);
+/* Copies input [n] to output [OUT] [n], with streaming stores when asked. */
+int NNL_(roofline_copy)(int64_t n, const real *input, real *output, int streaming, int threads);
+
+/* ---- end: for each real ---- */
+#endif

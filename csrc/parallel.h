@@ -1,0 +1,16 @@
+/* parallel.h: the one door to threads. parallel.c alone knows OpenMP, and keeps a forked child
+ * serial (GNU OpenMP hangs there otherwise), which changes no bit of any result. */
+#ifndef NNL_PARALLEL_H
+#define NNL_PARALLEL_H
+
+#include <stdint.h>
+
+/* Works on the half-open range [begin, end) of the items. */
+typedef void nnl_task(void *context, int64_t begin, int64_t end);
+
+/* Cuts [0, count) into at most `threads` contiguous ranges of at least `grain` items (the last may
+ * have fewer) and runs `task` on each. The cuts depend on the number of threads, so a task must
+ * compute each item alone, never combine items across the range. */
+void nnl_parallel_for(int64_t count, int64_t grain, int threads, nnl_task *task, void *context);
+
+#endif

@@ -1,0 +1,55 @@
+"""nnlite: small neural networks on the CPU.
+
+`import nnlite as nn`. Fast C kernels behind NumPy arrays, the same bits for any number of threads,
+instruction set and batch split, and code that reads like a textbook.
+"""
+
+__version__ = "0.1.0"
+
+from . import data, functional, optim
+from ._config import get_num_threads, manual_seed, set_num_threads, show_config
+from .nn import (
+    CrossEntropyLoss,
+    Linear,
+    LogSoftmax,
+    Loss,
+    Module,
+    MSELoss,
+    NLLLoss,
+    Parameter,
+    ReLU,
+    Sequential,
+    Sigmoid,
+    Softmax,
+    SoftmaxCE,
+    Tanh,
+    init,
+)
+from .trainer import History, Trainer
+
+__all__ = [
+    "CrossEntropyLoss",
+    "History",
+    "Linear",
+    "LogSoftmax",
+    "Loss",
+    "MSELoss",
+    "Module",
+    "NLLLoss",
+    "Parameter",
+    "ReLU",
+    "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "SoftmaxCE",
+    "Tanh",
+    "Trainer",
+    "data",
+    "functional",
+    "get_num_threads",
+    "init",
+    "manual_seed",
+    "optim",
+    "set_num_threads",
+    "show_config",
+]

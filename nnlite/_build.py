@@ -1,0 +1,195 @@
+"""Builds one extension per instruction set from the same C sources (run by setup.py).
+
+csrc/nnlite.h is the only declaration of the C interface: `declarations` reads the binding's `cdef`
+from it. Every build starts from an empty directory, so changed flags or headers never meet old
+objects. Environment: `NNLITE_NO_OPENMP=1` builds without threads, `NNLITE_SANITIZE=1` with address
+and undefined-behaviour sanitizers, `NNLITE_ISAS=portable,avx2` only these instruction sets.
+"""
+
+from __future__ import annotations
+
+import atexit
+import copy
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+CSRC = ROOT / "csrc"
+
+# The arithmetic contract (CONTRIBUTING.md): no contraction behind our back, and never -ffast-math.
+FLAGS = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
+FLAGS += ["-fvisibility=hidden", "-g0"]
+ISA_FLAGS = {
+    "portable": ["-DNNL_PORTABLE"],
+    "avx2": ["-mavx2", "-mfma"],
+    "avx512": [f"-m{part}" for part in ("avx2", "fma", "avx512f", "avx512bw", "avx512dq")]
+    + ["-mavx512vl", "-mprefer-vector-width=512"],
+    "neon": [],
+}
+ISAS_OF_MACHINE = {
+    "x86_64": ["portable", "avx2", "avx512"],
+    "amd64": ["portable", "avx2", "avx512"],
+    "aarch64": ["portable", "neon"],
+    "arm64": ["portable", "neon"],
+}
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+SANITIZERS += ["-fno-omit-frame-pointer", "-g1"]
+
+OPENMP_PROBE = """
+#include <omp.h>
+int main(void) {
+    int sum = 0;
+#pragma omp parallel num_threads(2)
+    {
+#pragma omp critical
+        sum += omp_get_num_threads();
+    }
+    return sum > 0 ? 0 : 1;
+}
+"""
+
+
+def sources() -> list[str]:
+    """Every C file, relative to the project's root, in a fixed order."""
+    return sorted(str(path.relative_to(ROOT)) for path in CSRC.rglob("*.c"))
+
+
+def isas() -> list[str]:
+    """The instruction sets that this machine's compiler builds for."""
+    wanted = os.environ.get("NNLITE_ISAS")
+    found = ISAS_OF_MACHINE.get(platform.machine().lower(), ["portable"])
+    if not wanted:
+        return found
+    unknown = set(wanted.split(",")) - set(found)
+    if unknown:
+        raise SystemExit(f"NNLITE_ISAS: unknown here: {sorted(unknown)}; this machine has {found}")
+    return wanted.split(",")
+
+
+def declarations(header: str) -> str:
+    """The `cdef` of the binding: the header's common part, and the typed part for each type."""
+    header = re.sub(r"/\*(?! ---- ).*?\*/", "", header, flags=re.DOTALL)
+
+    def part(name: str) -> str:
+        match = re.search(rf"/\* ---- begin: {name}.*?\*/(.*?)/\* ---- end", header, re.DOTALL)
+        if match is None:
+            raise SystemExit(f"csrc/nnlite.h: the part '{name}' was not found; restore its marker")
+        return match[1]
+
+    typed = [
+        re.sub(r"NNL_\((\w+)\)", rf"nnl_\1_{suffix}", re.sub(r"\breal\b", ctype, part("for each")))
+        for ctype, suffix in (("float", "f32"), ("double", "f64"))
+    ]
+    return "\n".join([part("common"), *typed])
+
+
+def compiler() -> list[str]:
+    """The C compiler's command, or an error that says how to get one."""
+    command = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()
+    if shutil.which(command[0]) is None:
+        raise SystemExit(
+            f"nnlite needs a C compiler: '{command[0]}' was not found. Install one "
+            "(Debian and Ubuntu: apt install gcc; Fedora: dnf install gcc; macOS: xcode-select "
+            "--install) or name one in the environment variable CC, then run pip again."
+        )
+    return command
+
+
+def runs(command: list[str], program: str, flags: list[str]) -> bool:
+    """True when the program compiles, links and exits with 0."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, binary = Path(folder, "probe.c"), Path(folder, "probe")
+        source.write_text(program)
+        compiled = subprocess.run(
+            [*command, *flags, str(source), "-o", str(binary)], capture_output=True
+        )
+        return compiled.returncode == 0 and subprocess.run([str(binary)]).returncode == 0
+
+
+def openmp_flags(command: list[str]) -> list[str]:
+    """`-fopenmp` where a program made with it runs; else nothing, and kernels are serial."""
+    if os.environ.get("NNLITE_NO_OPENMP") == "1":
+        return []
+    if runs(command, OPENMP_PROBE, ["-fopenmp"]):
+        return ["-fopenmp"]
+    print("nnlite: the compiler has no working OpenMP (-fopenmp): building without threads")
+    return []
+
+
+def fresh_folder() -> str:
+    """An empty folder that is removed when this process ends."""
+    folder = tempfile.mkdtemp(prefix="nnlite-build-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def extensions() -> list[Any]:
+    """One cffi extension per instruction set."""
+    import cffi
+
+    threads = openmp_flags(compiler())
+    sanitize = SANITIZERS if os.environ.get("NNLITE_SANITIZE") == "1" else []
+    cdef = declarations((CSRC / "nnlite.h").read_text())
+    made = []
+    for isa in isas():
+        builder = cffi.FFI()
+        builder.cdef(cdef)
+        builder.set_source(
+            f"nnlite._kernels_{isa}",
+            '#include "nnlite.h"',
+            sources=sources(),
+            include_dirs=["csrc"],
+            extra_compile_args=[*FLAGS, *ISA_FLAGS[isa], *threads, *sanitize],
+            extra_link_args=[*threads, *(sanitize or ["-Wl,-s"] * (sys.platform == "linux"))],
+        )
+        made.append(builder.distutils_extension(fresh_folder()))
+    return made
+
+
+def setup_arguments() -> dict[str, Any]:
+    """The keyword arguments of setuptools.setup that pyproject.toml cannot hold."""
+    from setuptools import Distribution
+    from setuptools.command.build import build
+    from setuptools.command.build_ext import build_ext
+
+    class FreshBuild(build):  # type: ignore[misc]
+        """Builds in a new directory, so that nothing of an earlier build is in the wheel."""
+
+        def finalize_options(self) -> None:
+            self.build_base = fresh_folder()
+            super().finalize_options()
+
+    class KernelExtensions(build_ext):  # type: ignore[misc]
+        """Makes the extensions when they are built, not when metadata are asked for."""
+
+        def finalize_options(self) -> None:
+            building = "egg_info" not in sys.argv and "sdist" not in sys.argv
+            self.distribution.ext_modules = extensions() if building else []
+            super().finalize_options()
+            self.force = True  # objects know neither flags nor headers
+            self.parallel = os.cpu_count()
+
+        def build_extension(self, ext: Any) -> None:
+            one = copy.copy(self)  # the same sources make different objects for each extension
+            one.build_temp = os.path.join(self.build_temp, ext.name)
+            build_ext.build_extension(one, ext)
+
+    class BinaryDistribution(Distribution):  # type: ignore[misc]
+        def has_ext_modules(self) -> bool:
+            return True
+
+    limited = not sysconfig.get_config_var("Py_GIL_DISABLED")
+    return {
+        "distclass": BinaryDistribution,
+        "cmdclass": {"build": FreshBuild, "build_ext": KernelExtensions},
+        # cffi compiles against the limited API where there is one; the tag says so.
+        "options": {"bdist_wheel": {"py_limited_api": "cp311"}} if limited else {},
+    }

@@ -1,0 +1,123 @@
+"""Settings of the process: number of threads, the seed of initial weights, and the report of both."""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+from numbers import Integral
+
+import numpy as np
+
+from . import _native
+
+
+def available_cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _initial_threads() -> int:
+    text = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    return int(text) if text.isdigit() and int(text) > 0 else available_cores()
+
+
+class _State:
+    threads = _initial_threads()
+    seed = 0
+    stream = 0
+
+
+_lock = threading.Lock()
+
+
+def set_num_threads(n: int) -> None:
+    """Sets the largest number of threads that a kernel may use; results do not depend on it.
+
+    Args:
+        n: at least 1. The default is OMP_NUM_THREADS, else the number of cores of this process.
+
+    Raises:
+        TypeError: n is not an integer.
+        ValueError: n is outside 1..1024.
+    """
+    if not isinstance(n, Integral) or isinstance(n, bool):
+        raise TypeError(f"set_num_threads: n: expected an integer, got {type(n).__name__}")
+    if not 1 <= n <= 1024:
+        raise ValueError(f"set_num_threads: n: expected 1..1024, got {n}")
+    _State.threads = int(n)
+
+
+def get_num_threads() -> int:
+    """The largest number of threads that a kernel may use."""
+    return _State.threads
+
+
+def manual_seed(n: int) -> None:
+    """Sets the seed of initial weights and starts their numbering anew.
+
+    The k-th parameter made after this call gets stream k of the generator (Philox4x32-10), so equal
+    seeds and equal models give equal bits on every machine. Without a call the seed is 0.
+
+    Args:
+        n: 0 <= n < 2^64.
+
+    Raises:
+        TypeError: n is not an integer.
+        ValueError: n is out of range.
+    """
+    check_seed("manual_seed", "n", n)
+    with _lock:
+        _State.seed, _State.stream = int(n), 0
+
+
+def check_seed(operation: str, name: str, value: object) -> int:
+    """The seed as an int, or an exception that says what a seed is."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(f"{operation}: {name}: expected an integer, got {type(value).__name__}")
+    if not 0 <= value < 2**64:
+        raise ValueError(f"{operation}: {name}: expected 0 <= {name} < 2**64, got {value}")
+    return int(value)
+
+
+def next_stream() -> tuple[int, int]:
+    """(seed, number) of the next stream of initial weights."""
+    with _lock:
+        _State.stream += 1
+        return _State.seed, _State.stream - 1
+
+
+def processor() -> str:
+    """The processor's name, where the system tells it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            for line in lines:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def show_config() -> str:
+    """Prints and returns version, build, threads, compiler, processor and NumPy version."""
+    from . import __version__
+
+    facts = _native.build_facts()
+    threads = f"{get_num_threads()} of {available_cores()} cores"
+    lines = {
+        "nnlite": __version__,
+        "kernels": f"{facts['isa']} (built: {', '.join(facts['builds'])}; "
+        f"this processor runs: {', '.join(facts['supported'])})",
+        "OpenMP": "yes" if facts["openmp"] else "no: serial (the compiler had no -fopenmp)",
+        "threads": threads if facts["openmp"] else "1 (no OpenMP)",
+        "compiler": facts["compiler"],
+        "processor": processor(),
+        "Python": platform.python_version(),
+        "NumPy": np.__version__,
+    }
+    text = "\n".join(f"{name:10} {value}" for name, value in lines.items())
+    print(text)
+    return text

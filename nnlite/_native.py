@@ -1,0 +1,144 @@
+"""The one door to C: picks the build for this processor, makes pointers, turns status into exceptions.
+
+Each installed extension `nnlite._kernels_<isa>` is the same C source compiled for one instruction
+set; all give the same bits. The best one that the processor runs is loaded once, at import;
+`NNLITE_ISA=portable|avx2|avx512|neon` picks another. No other file touches `ffi` or `lib`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+import numpy as np
+
+BEST_FIRST = ("avx512", "avx2", "neon", "portable")
+SUFFIX = {"_f32": np.dtype(np.float32), "_f64": np.dtype(np.float64)}
+
+OK, EINVAL, ENOMEM, EINDEX = range(4)
+IDENTITY, RELU, SIGMOID, TANH = range(4)
+MEAN, SUM = 1, 2
+
+
+class Build:
+    """One loaded extension: `common` functions, and `kernels[dtype]` without prefix and suffix."""
+
+    def __init__(self, isa: str) -> None:
+        module = importlib.import_module(f"nnlite._kernels_{isa}")
+        self.isa, self.ffi, self.lib = isa, module.ffi, module.lib
+        self.common = SimpleNamespace()
+        self.kernels = {dtype: SimpleNamespace() for dtype in SUFFIX.values()}
+        for name in dir(self.lib):
+            if name.startswith("nnl_"):
+                target, plain = self.common, name[4:]
+                for suffix, dtype in SUFFIX.items():
+                    if name.endswith(suffix):
+                        target, plain = self.kernels[dtype], name[4 : -len(suffix)]
+                setattr(target, plain, getattr(self.lib, name))
+
+    def text(self, value: Any) -> str:
+        """A C string as a Python string."""
+        return self.ffi.string(value).decode()
+
+
+def builds() -> list[str]:
+    """The instruction sets that this installation was built for, best first."""
+    found = [isa for isa in BEST_FIRST if importlib.util.find_spec(f"nnlite._kernels_{isa}")]
+    if not found:
+        raise ImportError(
+            "nnlite: no native extension was found beside its Python files. From a source folder "
+            "run: pip install -e . (or pip install . and start Python in another folder)"
+        )
+    return found
+
+
+def supported() -> list[str]:
+    """The builds that this processor runs, best first. Every installation has the portable one."""
+    probe = load_build(builds()[-1])
+    return [isa for isa in builds() if probe.common.cpu_supports(isa.encode())]
+
+
+_loaded: dict[str, Build] = {}
+
+
+def load_build(isa: str) -> Build:
+    """Loads a build by name, beside any other; the caller makes sure that the processor runs it."""
+    if isa not in _loaded:
+        _loaded[isa] = Build(isa)
+    return _loaded[isa]
+
+
+def _choose() -> Build:
+    wanted = os.environ.get("NNLITE_ISA", "")
+    usable = supported()
+    if wanted and wanted not in usable:
+        raise ImportError(
+            f"NNLITE_ISA={wanted!r}: expected one of {', '.join(usable)} (built: "
+            f"{', '.join(builds())}; the processor must support it); unset it to get the best"
+        )
+    if usable == ["portable"] and len(builds()) > 1 and not wanted:
+        print(
+            "nnlite: this processor has no fused multiply-add; the portable kernels give the same "
+            "bits, slowly",
+            file=sys.stderr,
+        )
+    return load_build(wanted or usable[0])
+
+
+_build = _choose()
+ISA = _build.isa
+common = _build.common
+KERNELS = _build.kernels
+_new = _build.ffi.new
+_from_buffer = _build.ffi.from_buffer
+_typeof = _build.ffi.typeof
+_ARRAY = {
+    np.dtype(np.float32): _typeof("float[]"),
+    np.dtype(np.float64): _typeof("double[]"),
+    np.dtype(np.int64): _typeof("int64_t[]"),
+    np.dtype(np.uint32): _typeof("uint32_t[]"),
+}
+NULL = _build.ffi.NULL
+
+
+def kernels(dtype: Any) -> SimpleNamespace:
+    """The C functions for float32 or float64, without prefix and suffix."""
+    return KERNELS[np.dtype(dtype)]
+
+
+def pointer(array: np.ndarray) -> Any:
+    """A C pointer to a C-contiguous array of a known type; it keeps the array alive."""
+    return _from_buffer(_ARRAY[array.dtype], array)
+
+
+def cell(ctype: str) -> Any:
+    """A pointer to one new C number, for functions that return through an argument."""
+    return _new(ctype + "*")
+
+
+def fail(operation: str, status: int, detail: str = "") -> NoReturn:
+    """Raises the exception for a status other than OK."""
+    text = _build.text(common.status_text(status))
+    kind = {ENOMEM: MemoryError, EINDEX: IndexError}.get(status, ValueError)
+    raise kind(f"{operation}: {detail or text}")
+
+
+def build_facts() -> dict[str, Any]:
+    """What the loaded extension was compiled with."""
+    return {
+        "isa": ISA,
+        "builds": builds(),
+        "supported": supported(),
+        "openmp": bool(common.build_openmp()),
+        "compiler": _build.text(common.build_compiler()),
+    }
+
+
+def check(status: int, operation: str, detail: str = "") -> None:
+    """Raises the exception for a status other than OK."""
+    if status:
+        fail(operation, status, detail)

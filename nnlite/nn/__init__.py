@@ -1,0 +1,27 @@
+"""Modules, losses, parameters and initialisers; the package `nnlite` exports the public ones."""
+
+from . import init
+from .activations import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from .linear import Linear
+from .losses import CrossEntropyLoss, Loss, MSELoss, NLLLoss, SoftmaxCE
+from .module import Module
+from .parameter import Parameter
+from .sequential import Sequential
+
+__all__ = [
+    "CrossEntropyLoss",
+    "Linear",
+    "LogSoftmax",
+    "Loss",
+    "MSELoss",
+    "Module",
+    "NLLLoss",
+    "Parameter",
+    "ReLU",
+    "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "SoftmaxCE",
+    "Tanh",
+    "init",
+]

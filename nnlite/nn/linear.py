@@ -1,0 +1,81 @@
+"""The Linear module."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import _check
+from ..ops import Linear as LinearOp
+from .init import INITIALISERS
+from .module import Module
+from .parameter import Parameter, gather
+
+
+class Linear(Module):
+    """y = x W + b for rows x.
+
+    Args:
+        in_features: length of an input row, at least 1.
+        out_features: length of an output row, at least 1.
+        bias: whether b is there.
+        dtype: np.float32 or np.float64.
+        init: "he_uniform" (default; for layers before a ReLU), "he_normal", "glorot_uniform" or
+            "glorot_normal" (for tanh, sigmoid and linear outputs); formulas in nnlite.nn.init.
+            The bias starts at zero.
+
+    Attributes:
+        weight: Parameter (in_features, out_features).
+        bias: Parameter (out_features,), or None.
+
+    Raises:
+        TypeError: sizes are not integers, or the dtype is another.
+        ValueError: a size is below 1 or their product too large, or init is unknown.
+
+    Source: Goodfellow, Bengio, Courville, "Deep Learning" (2016), section 6.5.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        dtype: Any = np.float32,
+        *,
+        init: str = "he_uniform",
+    ) -> None:
+        self.in_features = _check.size("Linear", "in_features", in_features)
+        self.out_features = _check.size("Linear", "out_features", out_features)
+        kind = _check.float_dtype("Linear", dtype)
+        sizes = {"in_features": self.in_features, "out_features": self.out_features}
+        _check.elements("Linear", sizes, kind.itemsize)
+        if init not in INITIALISERS:
+            known = ", ".join(map(repr, INITIALISERS))
+            raise ValueError(f"Linear: init: expected one of {known}, got {init!r}")
+        values = INITIALISERS[init](self.in_features, self.out_features, kind)
+        self.weight = Parameter(values, "weight")
+        self.bias = Parameter(np.zeros(self.out_features, kind), "bias") if bias else None
+        gather(self.parameters())
+
+    def _run(self, x: np.ndarray, keep: bool, activation: str | None = None) -> np.ndarray:
+        bias = None if self.bias is None else self.bias._data
+        y, saved = LinearOp.forward(x, self.weight._data, bias, activation)
+        if keep:
+            self._keep(saved)
+        return y
+
+    def _check_grad(self, saved: np.ndarray, grad_output: np.ndarray) -> None:
+        LinearOp.check_grad(saved, grad_output, self.weight._data)
+
+    def _grad(self, saved: np.ndarray, grad_output: np.ndarray, want_input: bool) -> Any:
+        weight, bias = self.weight, self.bias
+        grad_input = LinearOp.grad_input(saved, grad_output, weight._data) if want_input else None
+        LinearOp.acc_grad_parameters(
+            saved, grad_output, weight._grad, None if bias is None else bias._grad
+        )
+        return grad_input
+
+    def _describe(self) -> str:
+        bias = "" if self.bias is not None else ", bias=False"
+        return f"{self.in_features}, {self.out_features}{bias}, dtype={self.weight.dtype}"

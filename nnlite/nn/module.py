@@ -1,0 +1,282 @@
+"""The base of all modules: forward, backward, parameters, state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from .. import _check
+from .parameter import Parameter, gather
+
+PREDICT_ROWS = 4096  # rows of one chunk of predict, unless told otherwise
+
+
+class Module:
+    """A function with parameters.
+
+    A subclass sets Parameters and Modules as attributes and either combines other modules in
+    `forward` and `backward`, or defines the three steps that these two are made of:
+    `_run(x, keep)` computes the output and, when `keep` is true, calls `_keep` with what backward
+    needs; `_grad(saved, grad_output)` returns the gradient of the input and adds to the gradients
+    of the parameters; `_check_grad(saved, grad_output)` refuses a gradient that does not fit, before
+    anything is changed.
+
+    In training mode every forward keeps what its backward needs. Backward belongs to exactly one
+    forward: when two forwards ran since the last backward, it cannot know which is meant and raises.
+    """
+
+    training = True
+    _saved: Any = None
+    _forwards = 0  # forwards since the last backward
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        return self.forward(x)
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """The output for a batch of rows; in training mode keeps what backward needs.
+
+        Args:
+            x: a C-contiguous array of the module's dtype.
+
+        Raises:
+            TypeError, ValueError: dtype or shape do not fit; nothing is kept then.
+        """
+        return self._run(x, self.training)
+
+    def backward(self, grad_output: np.ndarray) -> np.ndarray:
+        """The gradient of the input; adds to `parameter.grad`.
+
+        Args:
+            grad_output: the gradient of the loss by the output of the last forward.
+
+        Raises:
+            RuntimeError: no forward in training mode since the last backward, or more than one.
+            TypeError, ValueError: grad_output does not fit that output. No gradient has changed.
+        """
+        self._check_backward(grad_output)
+        return self._backward(grad_output, True)
+
+    # The steps of forward and backward.
+
+    def _run(self, x: np.ndarray, keep: bool) -> np.ndarray:
+        raise TypeError(f"{type(self).__name__} must define forward and backward, or _run and _grad")
+
+    def _grad(self, saved: Any, grad_output: np.ndarray, want_input: bool) -> Any:
+        raise TypeError(f"{type(self).__name__} must define forward and backward, or _run and _grad")
+
+    def _check_grad(self, saved: Any, grad_output: np.ndarray) -> None:
+        """Refuses a gradient that does not fit the kept forward; default: the shape of `saved`."""
+        operation = f"{type(self).__name__}.backward"
+        _check.same_shape(operation, "grad_output", grad_output, saved, "the output of forward")
+
+    def _keep(self, saved: Any) -> None:
+        self._saved = saved
+        self._forwards += 1
+
+    def _check_pending(self) -> None:
+        """Requires exactly one forward since the last backward."""
+        count, name = self._forwards, type(self).__name__
+        if count == 1:
+            return
+        if count == 0:
+            mode = "" if self.training else "; the module is in eval mode, call train() first"
+            raise RuntimeError(
+                f"{name}.backward: no forward since the last backward{mode}: "
+                "call forward(x), then backward(gradient of its output)"
+            )
+        self.forget()
+        raise RuntimeError(
+            f"{name}.backward: forward ran {count} times since the last backward, so it is not known "
+            "which one is meant. Call backward after each forward, predict() or eval() for passes "
+            "without backward, forget() to drop a forward, or use one module object for each place"
+        )
+
+    def _check_backward(self, grad_output: np.ndarray) -> None:
+        self._check_pending()
+        self._check_grad(self._saved, grad_output)
+
+    def _backward(self, grad_output: np.ndarray, want_input: bool) -> Any:
+        saved, self._saved, self._forwards = self._saved, None, 0
+        return self._grad(saved, grad_output, want_input)
+
+    def _backward_from_loss(self, grad_output: np.ndarray) -> None:
+        """Backward for a trainer: the gradient of the model's input is not computed."""
+        self._check_backward(grad_output)
+        self._backward(grad_output, False)
+
+    # Children and parameters.
+
+    def children(self) -> Iterator[tuple[str, Module]]:
+        """(name, module) of the modules that are attributes, or items of list attributes."""
+        for name, value in vars(self).items():
+            if isinstance(value, Module):
+                yield name, value
+            elif isinstance(value, (list, tuple)):
+                for index, item in enumerate(value):
+                    if isinstance(item, Module):
+                        yield f"{name}.{index}", item
+
+    def modules(self) -> Iterator[Module]:
+        """This module and all modules below it, each once."""
+        seen: set[int] = set()
+        stack: list[Module] = [self]
+        while stack:
+            module = stack.pop()
+            if id(module) not in seen:
+                seen.add(id(module))
+                yield module
+                stack.extend(reversed([child for _, child in module.children()]))
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """(name, parameter), each parameter once, in the order of the modules."""
+        seen: set[int] = set()
+        for name, p in self._all_parameters(""):
+            if id(p) not in seen:
+                seen.add(id(p))
+                yield name, p
+
+    def _all_parameters(self, prefix: str) -> Iterator[tuple[str, Parameter]]:
+        for name, value in vars(self).items():
+            if isinstance(value, Parameter):
+                yield prefix + name, value
+        for name, child in self.children():
+            yield from child._all_parameters(f"{prefix}{name}.")
+
+    def parameters(self) -> list[Parameter]:
+        """The parameters, each once, in the order of the modules."""
+        return [p for _, p in self.named_parameters()]
+
+    def zero_grad(self) -> None:
+        """Sets the gradients of all parameters to zero."""
+        for p in self.parameters():
+            p.grad.fill(0)
+
+    def train(self, mode: bool = True) -> Module:
+        """Training mode (default) for this module and those below; returns the module."""
+        for module in self.modules():
+            module.training = bool(mode)
+        return self
+
+    def eval(self) -> Module:
+        """Evaluation mode: forward keeps nothing for backward; returns the module."""
+        return self.train(False)
+
+    def forget(self) -> None:
+        """Drops what forward kept for backward, here and below."""
+        for module in self.modules():
+            module._saved, module._forwards = None, 0
+
+    # State.
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies of all parameters by name."""
+        return {name: p.data.copy() for name, p in self.named_parameters()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Sets all parameters from copies of the arrays in `state`.
+
+        Args:
+            state: exactly the names, shapes and dtypes of `state_dict()`.
+
+        Raises:
+            ValueError: names are missing or unknown, or a shape differs; lists all of them.
+            TypeError: a dtype differs. No parameter has changed after an exception.
+        """
+        if not isinstance(state, Mapping):
+            raise TypeError(
+                "load_state_dict: state: expected a dict of names and arrays, got "
+                f"{_check.describe(state)}"
+            )
+        own = dict(self.named_parameters())
+        missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys(), key=str)
+        if missing or extra:
+            raise ValueError(
+                f"load_state_dict: missing: {missing or 'none'}; not in the model: {extra or 'none'}; "
+                "the state must come from the same architecture"
+            )
+        arrays = {name: np.asarray(state[name]) for name in own}
+        wrong = [
+            f"{name} has shape {arrays[name].shape}, expected {p.shape}"
+            for name, p in own.items()
+            if arrays[name].shape != p.shape
+        ]
+        if wrong:
+            raise ValueError("load_state_dict: " + "; ".join(wrong))
+        for name, p in own.items():
+            if arrays[name].dtype != p.dtype:
+                raise TypeError(
+                    f"load_state_dict: {name} is {arrays[name].dtype}, expected {p.dtype}; "
+                    f"convert it with .astype(np.{p.dtype})"
+                )
+        for name, p in own.items():
+            p.data = arrays[name]
+
+    # Prediction.
+
+    def _dtype(self) -> np.dtype | None:
+        """The dtype of the first parameter, or None when there is none."""
+        return next((p.dtype for _, p in self.named_parameters()), None)
+
+    def predict(self, X: Any, batch_size: int = PREDICT_ROWS) -> np.ndarray:
+        """The output for all rows of X, in chunks; keeps nothing and changes nothing.
+
+        Args:
+            X: rows of numbers: an array of any real dtype, layout and byte order, a list, a memory
+                map; converted to the model's dtype chunk by chunk.
+            batch_size: rows of one chunk; the result does not depend on it.
+
+        Returns:
+            The outputs, one row for each row of X.
+
+        Raises:
+            TypeError: X does not hold real numbers.
+            ValueError: rows do not fit the model, or batch_size < 1.
+        """
+        rows = _check.size("predict", "batch_size", batch_size)
+        X = rows_of("predict", "X", X)
+        dtype = self._dtype() or (X.dtype if X.dtype in _check.FLOATS else _check.FLOAT32)
+        if len(X) <= rows:
+            return self._run(converted(X, dtype), False)
+        starts = range(0, len(X), rows)
+        return np.concatenate([self._run(converted(X[i : i + rows], dtype), False) for i in starts])
+
+    # Looks and copies.
+
+    def _describe(self) -> str:
+        """What stands between the brackets of the repr."""
+        return ""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._describe()})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in vars(self).items() if k not in ("_saved", "_forwards")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        gather(self.parameters())
+
+
+def rows_of(operation: str, name: str, value: Any) -> np.ndarray:
+    """The value as an array with rows, without copying arrays; refuses what is not real numbers."""
+    try:
+        found = np.asarray(value)
+    except ValueError as error:  # ragged lists
+        raise ValueError(f"{operation}: {name}: expected rows of equal length: {error}") from None
+    if found.dtype.kind not in "fiub":
+        raise TypeError(
+            f"{operation}: {name}: expected real numbers, got an array of {found.dtype}; "
+            f"convert it with np.asarray({name}, dtype=np.float32)"
+        )
+    if found.ndim == 0:
+        raise ValueError(f"{operation}: {name}: expected rows, got a single number")
+    return found
+
+
+def converted(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """A plain, writable, C-contiguous array of that dtype: the array itself where it is one."""
+    if type(array) is np.ndarray and array.dtype is dtype and array.flags.carray:
+        return array
+    return np.array(array, dtype=dtype, order="C", subok=False)

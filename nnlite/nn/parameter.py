@@ -1,0 +1,163 @@
+"""Parameters, and the flat arenas that hold them.
+
+The values of a model's parameters are views into one aligned array, their gradients into another, so
+that zeroing gradients is one fill and an optimiser step one kernel call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import _check
+
+ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
+
+
+def aligned_zeros(count: int, dtype: np.dtype) -> np.ndarray:
+    """A flat array of zeros that starts at a multiple of 64 bytes."""
+    raw = np.zeros(count * dtype.itemsize + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + count * dtype.itemsize].view(dtype)
+
+
+def padded(count: int, dtype: np.dtype) -> int:
+    """`count` rounded up, so that what follows it in an arena is aligned too."""
+    unit = ALIGNMENT // dtype.itemsize
+    return -(-count // unit) * unit
+
+
+class Arena:
+    """Two flat arrays, values and gradients, and the parameters that are views into them."""
+
+    __slots__ = ("data", "grad", "members", "retired")
+
+    def __init__(self, parameters: Sequence[Parameter]) -> None:
+        dtype = parameters[0].dtype
+        total = sum(padded(p.size, dtype) for p in parameters)
+        data, grad = aligned_zeros(total, dtype), aligned_zeros(total, dtype)
+        self.data, self.grad = data, grad
+        self.members = list(parameters)
+        self.retired = False  # True once a member has moved to another arena
+        offset = 0
+        for p in parameters:
+            p._move(self, offset)
+            offset += padded(p.size, dtype)
+
+
+class Parameter:
+    """An array that an optimiser trains, and its gradient.
+
+    Args:
+        data: initial values, copied; float32 or float64, any shape.
+        name: shown in messages.
+
+    Attributes:
+        data: the values, a view into the model's arena. Assigning copies into it.
+        grad: the gradient, same shape; zero at first. Assigning copies into it.
+
+    Raises:
+        TypeError: data is not float32 or float64.
+    """
+
+    def __init__(self, data: Any, name: str = "parameter") -> None:
+        values = np.asarray(data)
+        dtype = _check.float_dtype("Parameter", values.dtype.newbyteorder("="))
+        self.name = name
+        self.shape, self.dtype, self.size = values.shape, dtype, values.size
+        self._arena: Arena | None = None
+        self._offset = 0
+        self._data = values
+        self._grad = np.zeros(values.shape, dtype)
+        Arena([self])
+
+    def _move(self, arena: Arena, offset: int) -> None:
+        """Copies values and gradient into an arena and looks at them there from now on."""
+        old_data, old_grad = self._data, self._grad
+        self._data = arena.data[offset : offset + self.size].reshape(self.shape)
+        self._grad = arena.grad[offset : offset + self.size].reshape(self.shape)
+        self._data[...] = old_data
+        self._grad[...] = old_grad
+        if self._arena is not None:
+            self._arena.retired = True
+        self._arena, self._offset = arena, offset
+
+    @property
+    def data(self) -> np.ndarray:
+        return self._data
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        self._assign("data", self._data, value)
+
+    @property
+    def grad(self) -> np.ndarray:
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        self._assign("grad", self._grad, value)
+
+    def _assign(self, what: str, view: np.ndarray, value: Any) -> None:
+        if view is value:  # p.grad += x arrives here
+            return
+        new = np.asarray(value)
+        if new.dtype.kind not in "fiu":
+            raise TypeError(f"{self.name}.{what}: expected numbers, got {_check.describe(new)}")
+        if new.shape != self.shape:
+            raise ValueError(f"{self.name}.{what}: expected shape {self.shape}, got {new.shape}")
+        view[...] = new
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"name": self.name, "data": self._data.copy(), "grad": self._grad.copy()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Parameter.__init__(self, state["data"], state["name"])
+        self._grad[...] = state["grad"]
+
+    def __repr__(self) -> str:
+        return f"Parameter({self.name}, shape={self.shape}, dtype={self.dtype})"
+
+
+def gather(parameters: Iterable[Parameter]) -> None:
+    """Moves parameters into one arena for each dtype, unless they fill one already."""
+    groups: dict[np.dtype, list[Parameter]] = {}
+    for p in parameters:
+        group = groups.setdefault(p.dtype, [])
+        if not any(p is other for other in group):
+            group.append(p)
+    for group in groups.values():
+        arena = group[0]._arena
+        if arena is None or arena.retired or arena.members != group:
+            Arena(group)
+
+
+class Segment:
+    """Parameters that lie side by side in an arena, as flat arrays of values and gradients.
+
+    `offset` is the segment's place in a flat state array of all parameters in their given order.
+    """
+
+    __slots__ = ("arena", "count", "data", "grad", "offset")
+
+    def __init__(self, arena: Arena, start: int, count: int, offset: int) -> None:
+        self.arena, self.count, self.offset = arena, count, offset
+        self.data = arena.data[start : start + count]
+        self.grad = arena.grad[start : start + count]
+
+
+def segments(parameters: Sequence[Parameter]) -> list[Segment]:
+    """The fewest segments that hold these parameters of one dtype, in their order."""
+    found: list[list[Any]] = []  # [arena, start, count, offset]
+    offset = 0
+    for p in parameters:
+        count = padded(p.size, p.dtype)
+        last = found[-1] if found else None
+        if last and last[0] is p._arena and last[1] + last[2] == p._offset:
+            last[2] += count
+        else:
+            found.append([p._arena, p._offset, count, offset])
+        offset += count
+    return [Segment(*parts) for parts in found]

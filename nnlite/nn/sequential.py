@@ -1,0 +1,116 @@
+"""A chain of modules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .activations import _Activation
+from .linear import Linear
+from .module import Module
+from .parameter import gather
+
+
+class Sequential(Module):
+    """Modules applied one after the other.
+
+    Their parameters are moved into one flat arena. A Linear followed by ReLU, Sigmoid or Tanh runs
+    as one kernel; the results and their bits are those of the modules one by one.
+
+    Args:
+        modules: any number of modules, each a different object.
+
+    Raises:
+        TypeError: an argument is not a Module.
+        ValueError: a module stands in two places; its backward could not tell them apart.
+    """
+
+    def __init__(self, *modules: Module) -> None:
+        for index, module in enumerate(modules):
+            if not isinstance(module, Module):
+                cure = "; pass Sequential(*layers)" if isinstance(module, (list, tuple)) else ""
+                raise TypeError(
+                    f"Sequential: argument {index}: expected a Module, got {type(module).__name__}{cure}"
+                )
+        places: dict[int, int] = {}
+        for index, module in enumerate(modules):
+            for part in module.modules():
+                first = places.setdefault(id(part), index)
+                if first != index:
+                    raise ValueError(
+                        f"Sequential: {part!r} stands at {first} and again at {index}; "
+                        "make a second module for the second place"
+                    )
+        self.layers = tuple(modules)
+        self._plan = self._steps()
+        gather(self.parameters())
+
+    def _steps(self) -> list[tuple[Module, _Activation | None]]:
+        """(module, the activation after it that it computes in the same kernel, or None)."""
+        steps: list[tuple[Module, _Activation | None]] = []
+        for module in self.layers:
+            last = steps[-1] if steps else None
+            if (
+                last
+                and type(last[0]) is Linear
+                and last[1] is None
+                and isinstance(module, _Activation)
+                and module.fused
+            ):
+                steps[-1] = (last[0], module)
+            else:
+                steps.append((module, None))
+        return steps
+
+    def _run(self, x: np.ndarray, keep: bool) -> np.ndarray:
+        try:
+            for module, activation in self._plan:
+                if activation is None:
+                    x = module._run(x, keep)
+                else:
+                    x = module._run(x, keep, activation.fused)  # type: ignore[call-arg]
+                    if keep:
+                        activation._keep(x)
+        except Exception:
+            if keep:
+                self.forget()  # a later layer refused: the earlier ones have not run either
+            raise
+        if keep:
+            self._keep(None)
+        return x
+
+    def _check_backward(self, grad_output: np.ndarray) -> None:
+        self._check_pending()
+        for module in self.layers:
+            module._check_pending()
+        if self.layers:
+            self.layers[-1]._check_backward(grad_output)
+
+    def _backward(self, grad_output: np.ndarray, want_input: bool) -> Any:
+        self._forwards = 0
+        for module in reversed(self.layers[1:]):
+            grad_output = module._backward(grad_output, True)
+        if self.layers:
+            return self.layers[0]._backward(grad_output, want_input)
+        return grad_output
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __getitem__(self, index: int) -> Module:
+        return self.layers[index]
+
+    def __iter__(self) -> Any:
+        return iter(self.layers)
+
+    def _all_parameters(self, prefix: str) -> Any:
+        for index, module in enumerate(self.layers):
+            yield from module._all_parameters(f"{prefix}{index}.")
+
+    def __repr__(self) -> str:
+        count = sum(p.size for p in self.parameters())
+        lines = [f"  ({index}) {module!r}" for index, module in enumerate(self.layers)]
+        indented = "\n".join(lines).replace("\n", "\n  ").rstrip()
+        body = f"\n{indented}\n" if lines else ""
+        return f"Sequential({body})  # {count:,} parameters"

@@ -1,0 +1,9 @@
+"""Builds the native extensions: see nnlite/_build.py, which has all the facts of the build."""
+
+import os
+import runpy
+
+from setuptools import setup
+
+build = runpy.run_path(os.path.join(os.path.dirname(os.path.abspath(__file__)), "nnlite", "_build.py"))
+setup(**build["setup_arguments"]())
