@@ -105,22 +105,25 @@ static inline vreal V_(sigmoid)(vreal x)
     return V_(select)(V_(gt)(x, V_(zero)()), V_(sub)(one, y), y);
 }
 
-/* tanh|x| = (1 - z) / (1 + z) with z = e^-2|x|. The numerator f = 1 - z = (1 - 2^n) - 2^n u has
- * no cancellation, and the quotient is f q (1 + g) as in the sigmoid, with 1 + z = 2 - f. */
+/* tanh|x| = (1 - z) / (1 + z) with z = e^-2|x|. The numerator 1 - z = (1 - 2^n) - 2^n u has no
+ * cancellation; it is kept as f plus what rounding dropped, `low`. The denominator is
+ * 2 - (f + low); with q about its inverse, e = 1 - q (2 - f - low), where 1 - 2 q is exact, and
+ * g = e + e^2, the quotient is q (f + low) (1 + g) = q f + q (low + f g), rounded once. */
 static inline vreal V_(tanh)(vreal x)
 {
     vreal minus = T_(minus_abs)(x);
     vreal one = V_(set)(1);
-    T_(reduced) k =
-        T_(exp_reduce)(V_(max)(V_(set)(EXPM1_SMALLEST), V_(add)(minus, minus)));
+    T_(reduced) k = T_(exp_reduce)(V_(max)(V_(set)(EXPM1_SMALLEST), V_(add)(minus, minus)));
     vreal u = V_(fma)(V_(mul)(k.r, k.r), T_(expm1_tail)(k.r), k.r);
     vreal s = T_(power_of_two)(k, one);
-    vreal f = V_(fnma)(s, u, V_(sub)(one, s));
+    vreal most = V_(sub)(one, s);
+    vreal f = V_(fnma)(s, u, most);
+    vreal low = V_(fnma)(s, u, V_(sub)(most, f));
     vreal q = T_(reciprocal_1p)(V_(sub)(one, f));
-    vreal e = V_(fma)(q, f, V_(fnma)(q, V_(set)(2), one));
+    vreal e = V_(fma)(q, low, V_(fma)(q, f, V_(fnma)(q, V_(set)(2), one)));
     vreal g = V_(fma)(e, e, e);
-    vreal y = V_(mul)(f, q);
-    return T_(copy_sign)(V_(fma)(y, g, y), x);
+    vreal y = V_(fma)(q, f, V_(mul)(q, V_(fma)(f, g, low)));
+    return T_(copy_sign)(y, x);
 }
 
 /* x = 2^k m with sqrt(1/2) <= m < sqrt(2), as k and f = m - 1, which is exact; x positive and
@@ -151,8 +154,7 @@ static inline vreal T_(log_limits)(vreal u, vreal y)
 {
     vreal infinity = V_(set)((real)INFINITY);
     y = V_(select)(V_(lt)(u, infinity), y, u);
-    vreal outside =
-        V_(select)(V_(eq)(u, V_(zero)()), V_(neg)(infinity), V_(set)((real)NAN));
+    vreal outside = V_(select)(V_(eq)(u, V_(zero)()), V_(neg)(infinity), V_(set)((real)NAN));
     return V_(select)(V_(gt)(u, V_(zero)()), y, outside);
 }
 

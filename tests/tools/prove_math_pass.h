@@ -76,7 +76,7 @@ static double T_(ulps)(real y, wide exact)
     if (isnan(exact) || isnan(y)) {
         return isnan(exact) && isnan(y) ? 0 : -1;
     }
-    if (y == 0 && signbit(y) != signbit(exact)) {
+    if (y == 0 && !signbit(y) != !signbit(exact)) {
         return -1;
     }
     wide limit = (wide)2 * (wide)HALF_LIMIT;
