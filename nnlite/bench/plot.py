@@ -1,0 +1,111 @@
+"""The figures as a picture: how many times faster, and how near to the peak. Needs matplotlib."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nnlite.bench.roofline import Roofline
+from nnlite.bench.runner import Result
+
+# One colour per peer, told apart also by readers who do not see red and green (Okabe, Ito, 2008).
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+OWN_COLOUR = "#444444"
+BAR = 0.8  # share of a row's height that its bars fill
+
+
+def _label(result: Result) -> str:
+    workload = result.workload
+    return f"{workload.key}\n{workload.batch}: {workload.shape}"
+
+
+def _draw_ratios(axes: Any, results: Sequence[Result], peers: Sequence[str]) -> None:
+    """Bars from 1: to the right where nnlite is the faster one."""
+    height = BAR / max(len(peers), 1)
+    for k, peer in enumerate(peers):
+        for row, result in enumerate(results):
+            ratio = result.ratio(peer)
+            if ratio is None:
+                continue
+            y = row + (k + 0.5) * height - BAR / 2
+            label = peer if peer not in axes.get_legend_handles_labels()[1] else None
+            axes.barh(y, ratio - 1, height, left=1, color=COLOURS[k % len(COLOURS)], label=label)
+            axes.annotate(
+                f"{ratio:.3g}",
+                (ratio, y),
+                (4 if ratio >= 1 else -4, 0),
+                textcoords="offset points",
+                ha="left" if ratio >= 1 else "right",
+                va="center",
+                fontsize=8,
+            )
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    axes.set_xlim(min(low, 0.8) / 1.15, max(high, 2.0) * 1.25)
+    ticks = [
+        t for t in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500) if low / 2 < t < high * 2
+    ]
+    axes.set_xticks(ticks, [f"{tick:g}x" for tick in ticks])
+    axes.set_xticks([], minor=True)
+    axes.axvline(1, color="black", linewidth=1)
+    peer = peers[0] if len(peers) == 1 else "the peer"
+    axes.set_title(f"Times faster than {peer}", fontsize=10, loc="left")
+
+
+def _draw_peak(axes: Any, results: Sequence[Result], peak: float, threads: int) -> None:
+    shares = [result.gflops / peak for result in results]
+    axes.barh(range(len(results)), shares, BAR, color=OWN_COLOUR)
+    for row, (share, result) in enumerate(zip(shares, results, strict=True)):
+        text = f"{share:.1%}  {result.gflops:.3g} GFLOP/s"
+        inside = share > 0.5
+        axes.annotate(
+            text,
+            (share, row),
+            (-4 if inside else 4, 0),
+            textcoords="offset points",
+            ha="right" if inside else "left",
+            va="center",
+            fontsize=8,
+            color="white" if inside else "black",
+        )
+    axes.set_xlim(0, max(1.0, *shares))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    count = "1 thread" if threads == 1 else f"{threads} threads"
+    axes.set_title(f"Share of the FMA peak ({peak:.0f} GFLOP/s, {count})", fontsize=10, loc="left")
+
+
+def write_plot(
+    path: Path,
+    results: Sequence[Result],
+    peers: Sequence[str],
+    roofline: Roofline,
+    facts: dict[str, Any],
+) -> None:
+    """Draws ratios and shares of the peak into a picture; its format follows the file's suffix."""
+    figure_module = importlib.import_module("matplotlib.figure")
+    rows = len(results)
+    height = 1.6 + rows * max(0.5, 0.17 * len(peers) + 0.15)
+    figure = figure_module.Figure(figsize=(11, height), layout="constrained")
+    panels = (
+        figure.subplots(1, 2, sharey=True, width_ratios=(3, 2)) if peers else [figure.subplots()]
+    )
+    if peers:
+        _draw_ratios(panels[0], results, peers)
+    if len(peers) > 1:
+        figure.legend(loc="outside lower center", ncols=len(peers), frameon=False, fontsize=9)
+    threads = facts["threads"]
+    _draw_peak(panels[-1], results, roofline.fma["float32"][threads], threads)
+    panels[0].set_yticks(range(rows), [_label(result) for result in results], fontsize=8)
+    panels[0].set_ylim(rows - 0.5, -0.5)
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x", linewidth=0.4, alpha=0.6)
+        axes.set_axisbelow(True)
+    figure.suptitle(
+        f"nnlite {facts['versions']['nnlite']} ({facts['isa']}) on {facts['processor']}",
+        fontsize=12,
+    )
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,200 @@
+"""The figures as a table for a terminal of 100 columns, and as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+import textwrap
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from nnlite.bench.roofline import Roofline
+from nnlite.bench.runner import OWN, Result
+
+# A median whose middle half of samples spreads over more than this share of it gets a mark.
+NOISY = 0.25
+MARK = "~"
+WIDTH = 98
+
+
+def digits(value: float) -> str:
+    """Three digits or more: 3.42, 34.2, 342, 34,200."""
+    return f"{value:,.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}"
+
+
+def geometric_mean(values: Iterable[float]) -> float:
+    logarithms = [math.log(value) for value in values]
+    return math.exp(sum(logarithms) / len(logarithms))
+
+
+def heading(facts: dict[str, Any], roofline: Roofline) -> str:
+    """What was measured, and the machine's ceilings."""
+    versions = dict(facts["versions"])
+    title = f"nnlite {versions.pop(OWN)}, {facts['isa']} build, {_threads(facts['threads'])}; "
+    versions["numpy"] += f" ({facts['blas']})"
+    title += ", ".join(f"{name} {version}" for name, version in versions.items())
+    counts = sorted(roofline.copy)
+
+    def ceilings(peaks: dict[int, float]) -> str:
+        return " / ".join(f"{peaks[count]:.0f}" for count in counts)
+
+    return "\n".join(
+        [
+            textwrap.fill(title, WIDTH, subsequent_indent="  "),
+            f"{facts['processor']}, {facts['cores']} cores. Measured ceilings on "
+            f"{' / '.join(map(str, counts))} {'thread' if counts == [1] else 'threads'}:",
+            f"  FMA peak  float32 {ceilings(roofline.fma['float32'])} GFLOP/s,  "
+            f"float64 {ceilings(roofline.fma['float64'])} GFLOP/s",
+            f"  copy      {ceilings(roofline.copy)} GB/s,  "
+            f"with streaming stores {ceilings(roofline.stream)} GB/s",
+        ]
+    )
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread" if count == 1 else f"{count} threads"
+
+
+def _groups(results: Sequence[Result]) -> list[tuple[str, list[Result]]]:
+    """Results under the titles of their kinds, in order."""
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        optimizer = result.workload.optimizer
+        title = f"one training step, {optimizer}" if optimizer else "inference"
+        groups.setdefault(title, []).append(result)
+    return list(groups.items())
+
+
+def _time(result: Result, name: str) -> str:
+    """The median with its mark, as wide for quiet as for noisy ones."""
+    measurement = result.measurements[name]
+    return digits(measurement.median * 1e6) + (MARK if measurement.spread > NOISY else " ")
+
+
+def _peer_cells(result: Result, peer: str, width: int) -> str:
+    ratio = result.ratio(peer)
+    if ratio is None:
+        return f"{'- ':>{width}}{'':8}"
+    return f"{_time(result, peer):>{width}}{digits(ratio):>7}x"
+
+
+def main_table(results: Sequence[Result], peak: float, baseline: str | None) -> str:
+    """Medians of nnlite and of the baseline.
+
+    Args:
+        results: what was measured.
+        peak: FMA peak in GFLOP/s for float32 on the threads used.
+        baseline: the peer beside nnlite, or None.
+    """
+    head = f"{'':14}{'batch':>5}  {'layers':<20}{'nnlite us ':>13}{'GFLOP/s':>9}{'of peak':>9}"
+    lines = [head + (f"{baseline + ' us ':>14}{'ratio':>8}" if baseline else "")]
+    for title, group in _groups(results):
+        lines.append(title)
+        for result in group:
+            workload = result.workload
+            line = f"  {workload.name:<12}{workload.batch:>5}  {workload.shape:<20}"
+            line += (
+                f"{_time(result, OWN):>13}{digits(result.gflops):>9}{result.gflops / peak:>9.1%}"
+            )
+            lines.append(line + (_peer_cells(result, baseline, 14) if baseline else ""))
+    return "\n".join(lines)
+
+
+def peer_table(results: Sequence[Result], peers: Sequence[str]) -> str:
+    """Median in microseconds and ratio of each peer."""
+    lines = [f"{'us, ratio':<14}" + "".join(f"{peer:>17}" for peer in peers)]
+    for title, group in _groups(results):
+        lines.append(title)
+        for result in group:
+            cells = "".join(_peer_cells(result, peer, 9) for peer in peers)
+            lines.append(f"  {result.workload.name:<12}{cells}".rstrip())
+    return "\n".join(lines)
+
+
+def summary(results: Sequence[Result], peers: Sequence[str]) -> str:
+    """What the ratios mean, their geometric means, and a warning about noise."""
+    lines = []
+    if peers:
+        lines.append("ratio: the peer's median over nnlite's; above 1, nnlite is the faster one")
+    for peer in peers:
+        ratios = {r.workload.key: ratio for r in results if (ratio := r.ratio(peer)) is not None}
+        if not ratios:
+            continue
+        text = f"  {peer}: {geometric_mean(ratios.values()):.2f}x in the geometric mean"
+        slower = [f"{key} {ratio:.2f}x" for key, ratio in ratios.items() if ratio < 1]
+        lines.append(text + (f"; below 1: {', '.join(slower)}" if slower else ""))
+    if any(m.spread > NOISY for result in results for m in result.measurements.values()):
+        lines.append(
+            f"{MARK} noisy: the middle half of the samples spreads over more than {NOISY:.0%}"
+        )
+    return "\n".join(lines)
+
+
+def report(
+    results: Sequence[Result], peers: Sequence[str], roofline: Roofline, facts: dict[str, Any]
+) -> str:
+    """The whole text."""
+    baseline = "numpy" if "numpy" in peers else None
+    others = [peer for peer in peers if peer != baseline]
+    peak = roofline.fma["float32"][facts["threads"]]
+    parts = [heading(facts, roofline), main_table(results, peak, baseline)]
+    if others:
+        parts.append(peer_table(results, others))
+    if text := summary(results, peers):
+        parts.append(text)
+    return "\n\n".join(parts)
+
+
+def as_dict(results: Sequence[Result], roofline: Roofline, facts: dict[str, Any]) -> dict[str, Any]:
+    """Every figure, ready for JSON. Times are in microseconds."""
+    peak = roofline.fma["float32"][facts["threads"]]
+    return {
+        "machine": facts,
+        "roofline": roofline.as_dict(),
+        "results": [_result_dict(result, peak) for result in results],
+    }
+
+
+def _result_dict(result: Result, peak: float) -> dict[str, Any]:
+    workload = result.workload
+    peers = [name for name in result.measurements if name != OWN]
+    return {
+        "workload": workload.name,
+        "kind": workload.kind,
+        "optimizer": workload.optimizer,
+        "batch": workload.batch,
+        "widths": list(workload.widths),
+        "parameters": workload.parameters,
+        "flops": workload.flops,
+        "gflops": result.gflops,
+        "fraction_of_peak": result.gflops / peak,
+        "ratio": {peer: result.ratio(peer) for peer in peers},
+        "contenders": {
+            name: {
+                "median_us": m.median * 1e6,
+                "best_us": m.best * 1e6,
+                "spread": m.spread,
+                "calls_per_sample": m.calls,
+                "samples_us": [sample * 1e6 for sample in m.samples],
+            }
+            for name, m in result.measurements.items()
+        },
+        "skipped": result.skipped,
+    }
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Writes the file whole or not at all."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with os.fdopen(handle, "w") as file:
+            json.dump(content, file, indent=2)
+            file.write("\n")
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

@@ -1,0 +1,111 @@
+"""Measures workloads: builds the contenders, checks that they agree, times them in turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nnlite.bench.baseline import MLP
+from nnlite.bench.peers import PEERS, Peer
+from nnlite.bench.timing import Measurement, measure
+from nnlite.bench.workloads import Task, Workload, make_task
+
+OWN = "nnlite"
+
+# First losses, in nats, may differ by this share of their size plus one: float32 and another order
+# of summation explain 1e-5.
+LOSS_TOLERANCE = 1e-3
+# Share of the rows whose largest logit may be another one: ties within rounding.
+CLASS_TOLERANCE = 5e-3
+
+
+class DisagreementError(RuntimeError):
+    """A contender does not compute what the others compute, so its time means nothing."""
+
+
+@dataclass
+class Result:
+    """The times of all contenders on one workload.
+
+    Args:
+        workload: what was run.
+        measurements: by the name of the contender; nnlite's own is always there.
+        skipped: why a peer has none, by its name.
+    """
+
+    workload: Workload
+    measurements: dict[str, Measurement]
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def own(self) -> Measurement:
+        return self.measurements[OWN]
+
+    @property
+    def gflops(self) -> float:
+        """nnlite's matrix products in 1e9 operations per second of the whole step."""
+        return self.workload.flops / self.own.median / 1e9
+
+    def ratio(self, peer: str) -> float | None:
+        """The peer's median over nnlite's; None where the peer was not measured."""
+        if peer not in self.measurements:
+            return None
+        return self.measurements[peer].median / self.own.median
+
+
+def expected_value(task: Task) -> Any:
+    """What every contender's first call must return: the loss, or the class of every row."""
+    logits = MLP(task.layers).predict(task.x).astype(np.float64)
+    if not task.workload.optimizer:
+        return logits.argmax(axis=1)
+    logits -= logits.max(axis=1, keepdims=True)
+    losses = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(task.y)), task.y]
+    return losses.mean()
+
+
+def check_value(name: str, task: Task, value: Any, expected: Any) -> None:
+    """Raises DisagreementError unless a contender's first result is the expected one."""
+    if task.workload.optimizer:
+        agrees = abs(value - expected) <= LOSS_TOLERANCE * (1 + abs(expected))
+        got = f"a loss of {value:.6g} where the others have {expected:.6g}"
+    else:
+        wrong = np.count_nonzero(np.argmax(value, axis=1) != expected)
+        agrees = wrong <= CLASS_TOLERANCE * len(expected)
+        got = f"another class than the others in {wrong} of {len(expected)} rows"
+    if not agrees:
+        raise DisagreementError(
+            f"bench: {name} on {task.workload.key}: {got}; it does not compute the same network, "
+            "so it was not timed"
+        )
+
+
+def run_workload(
+    workload: Workload, peers: Sequence[Peer], threads: int | None = None, seconds: float = 1.0
+) -> Result:
+    """Measures nnlite and the peers on one workload.
+
+    Args:
+        workload: what to run.
+        peers: whom to compare with.
+        threads: number of threads for each, or None for its own default.
+        seconds: about how long to measure each of them.
+
+    Raises:
+        DisagreementError: a contender's first result is not the expected one.
+        PeerError: a peer cannot be limited to that number of threads.
+    """
+    task = make_task(workload, threads)
+    expected = expected_value(task)
+    contenders: dict[str, Callable[[], Any]] = {}
+    skipped = {}
+    for peer in (PEERS[OWN], *peers):
+        try:
+            contenders[peer.name] = peer.contender(task)
+        except NotImplementedError as error:
+            skipped[peer.name] = str(error)
+            continue
+        check_value(peer.name, task, contenders[peer.name](), expected)
+    return Result(workload, measure(contenders, seconds), skipped)

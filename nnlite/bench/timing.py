@@ -1,0 +1,119 @@
+"""Interleaved timing: several callables take turns, so that whatever disturbs the machine disturbs
+them alike, and medians forget the rest."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+Clock = Callable[[], float]
+
+# Shortest time worth reading a clock for, in seconds: 1,000 times the cost of two readings.
+SHORTEST_SAMPLE = 2e-3
+SAMPLES_PER_TURN = 3
+LEAST_ROUNDS = 3
+# Pause before a turn, in seconds: thread pools spin for a while after their last work (OpenBLAS
+# about 25 ms), and would take the next contender's cores.
+SETTLE = 0.03
+# Untimed calls at the start of a turn fill the caches and wake the pool again, for this long.
+WARM_UP = 5e-3
+
+
+@dataclass
+class Measurement:
+    """Times of one callable, in seconds per call.
+
+    Args:
+        calls: number of calls between two readings of the clock.
+        samples: one time per call for each pair of readings.
+    """
+
+    calls: int
+    samples: list[float] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.samples)
+
+    @property
+    def best(self) -> float:
+        return min(self.samples)
+
+    @property
+    def spread(self) -> float:
+        """Distance of the quartiles over the median: 0.1 means the middle half lies within 10 %."""
+        if len(self.samples) < 2:
+            return 0.0
+        low, _, high = statistics.quantiles(self.samples, n=4, method="inclusive")
+        return (high - low) / self.median
+
+
+def timed(function: Callable[[], object], calls: int, clock: Clock) -> float:
+    """Seconds that so many calls take together."""
+    repeat = range(calls)
+    start = clock()
+    for _ in repeat:
+        function()
+    return clock() - start
+
+
+def calibrate(function: Callable[[], object], shortest: float, clock: Clock) -> int:
+    """How many calls take at least `shortest` seconds; runs the function at least twice."""
+    timed(function, 1, clock)  # the first call allocates and compiles
+    calls = 1
+    while (taken := timed(function, calls, clock)) < shortest:
+        # Doubling at least, so that it ends; ten times at most, for one reading may be off.
+        calls = max(2 * calls, min(10 * calls, int(calls * 1.1 * shortest / max(taken, 1e-9))))
+    return calls
+
+
+def take_turn(
+    function: Callable[[], object], measurement: Measurement, settle: float, clock: Clock
+) -> float:
+    """One turn: pause, warm up, a few samples. Returns how long it took in all."""
+    begin = clock()
+    if settle > 0:
+        time.sleep(settle)
+    warm = clock()
+    function()
+    while clock() - warm < min(WARM_UP, settle):
+        function()
+    for _ in range(SAMPLES_PER_TURN):
+        measurement.samples.append(timed(function, measurement.calls, clock) / measurement.calls)
+    return clock() - begin
+
+
+def measure(
+    contenders: Mapping[str, Callable[[], object]],
+    seconds: float = 1.0,
+    settle: float | None = None,
+    clock: Clock = time.perf_counter,
+) -> dict[str, Measurement]:
+    """Measures callables in turns, round after round, each round starting with another one.
+
+    Args:
+        contenders: what to call, by name.
+        seconds: about how long to measure each of them; at least three rounds are run.
+        settle: pause before each turn, in seconds; default 30 ms when there are several.
+        clock: what reads the time, in seconds.
+
+    Returns:
+        The measurement of each, by name.
+    """
+    if settle is None:
+        settle = SETTLE if len(contenders) > 1 else 0.0
+    shortest = min(SHORTEST_SAMPLE, seconds / (LEAST_ROUNDS * SAMPLES_PER_TURN))
+    results = {
+        name: Measurement(calibrate(function, shortest, clock))
+        for name, function in contenders.items()
+    }
+    names = list(contenders)
+    spent, round_number = 0.0, 0
+    while round_number < LEAST_ROUNDS or spent < seconds * len(names):
+        first = round_number % len(names)
+        for name in names[first:] + names[:first]:
+            spent += take_turn(contenders[name], results[name], settle, clock)
+        round_number += 1
+    return results
