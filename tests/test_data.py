@@ -227,8 +227,8 @@ def test_permutation_is_philox(n, seed, epoch):
 
 
 def test_permutation_known_orders():
-    assert permutation(10, 0, 0).tolist() == [1, 5, 0, 7, 3, 8, 2, 6, 4, 9]
-    assert permutation(10, seed=0, epoch=1).tolist() == [7, 9, 6, 0, 4, 1, 8, 2, 3, 5]
+    assert permutation(10, 0, 0).tolist() == [9, 0, 5, 3, 6, 8, 2, 1, 4, 7]
+    assert permutation(10, seed=0, epoch=1).tolist() == [8, 3, 1, 0, 4, 7, 6, 5, 9, 2]
     assert permutation(10, np.uint64(7), np.int32(3)).tolist() == permutation(10, 7, 3).tolist()
     orders = {tuple(permutation(20, 5, epoch)) for epoch in range(100)}
     assert len(orders) == 100
@@ -247,19 +247,19 @@ def test_permutation_is_uniform():
 @pytest.mark.parametrize(
     "arguments, error, name",
     [
-        ((-1, 0, 0), ValueError, "n "),
-        ((2**63, 0, 0), ValueError, "n "),
+        ((-1, 0, 0), ValueError, "n"),
+        ((2**60, 0, 0), ValueError, "n"),
         ((3, -1, 0), ValueError, "seed"),
         ((3, 2**64, 0), ValueError, "seed"),
         ((3, 0, -1), ValueError, "epoch"),
         ((3, 0, 2**32), ValueError, "epoch"),
-        ((3.0, 0, 0), TypeError, "n "),
+        ((3.0, 0, 0), TypeError, "n"),
         ((3, None, 0), TypeError, "seed"),
         ((3, 0, "1"), TypeError, "epoch"),
     ],
 )
 def test_permutation_refuses(arguments, error, name):
-    with pytest.raises(error, match=f"^permutation: {name}.*got.*; "):
+    with pytest.raises(error, match=f"^permutation: {name}: .*got.*; "):
         permutation(*arguments)
 
 
@@ -274,13 +274,13 @@ def test_split_of_the_digits():
     assert np.bincount(y_test).tolist() == [45, 45, 44, 46, 45, 45, 45, 45, 44, 45]
     assert np.bincount(y_train).tolist() == [133, 137, 133, 137, 136, 137, 136, 134, 130, 135]
     digest = hashlib.sha256(X_test.tobytes() + y_test.tobytes()).hexdigest()
-    assert digest == "c8de977555a27d428770f05ae1870c2d571a06d4fadfbbaf8ebd7dcfbba0d2ff"
+    assert digest == "5f7ac49d872de7c981ec3366338bd19558dbb8503593a6c9df9c4e316012a41e"
 
 
 def test_split_known_rows():
     rows = np.arange(12)
     train, test, _, y_test = train_test_split(rows, rows // 6, test_size=0.5)
-    assert train.tolist() == [10, 6, 3, 1, 5, 8] and test.tolist() == [9, 7, 2, 0, 11, 4]
+    assert train.tolist() == [4, 2, 6, 9, 7, 0] and test.tolist() == [1, 8, 3, 5, 10, 11]
     assert y_test.tolist() == (test // 6).tolist()
 
 
@@ -333,12 +333,12 @@ def test_split_copies_and_takes_what_users_have():
     "X, y, options, error, expected",
     [
         (np.zeros((3, 2)), np.zeros(4, int), {}, ValueError, r"\(3, 2\) and \(4,\)"),
-        (np.zeros((4, 2)), np.float64(1), {}, ValueError, "same number of rows"),
+        (np.zeros((4, 2)), np.float64(1), {}, ValueError, "the same number of rows"),
         (np.zeros((4, 2)), np.zeros((4, 2), int), {}, ValueError, r"\(n,\) to stratify"),
         (np.zeros((4, 2)), np.zeros(4), {}, TypeError, "float64"),
         (np.zeros((4, 2)), np.zeros(4, object), {}, TypeError, "object"),
-        (np.zeros(0), np.zeros(0, int), {}, ValueError, "got 0 of 0 rows"),
-        (np.zeros(1), np.zeros(1, int), {}, ValueError, "got 0 of 1 rows"),
+        (np.zeros(0), np.zeros(0, int), {}, ValueError, "got 0 of 0"),
+        (np.zeros(1), np.zeros(1, int), {}, ValueError, "got 0 of 1"),
         (np.zeros(4), np.zeros(4, int), {"test_size": 0.0}, ValueError, "got 0.0"),
         (np.zeros(4), np.zeros(4, int), {"test_size": 1.0}, ValueError, "got 1.0"),
         (np.zeros(4), np.zeros(4, int), {"test_size": float("nan")}, ValueError, "got nan"),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import operator
+from numbers import Integral
 
 import numpy as np
 
-# The purpose separates streams of one seed: the batches of epoch 0 are not the split's order.
-SHUFFLE = 1
-SPLIT = 2
+from nnlite import _native
+
+# Purposes keep the streams of one seed apart; nnlite.nn.init has purpose 1 for initial weights.
+SHUFFLE = 2
+SPLIT = 3
 
 
 def permutation(n: int, seed: int, epoch: int = 0, *, purpose: int = SHUFFLE) -> np.ndarray:
@@ -26,30 +28,31 @@ def permutation(n: int, seed: int, epoch: int = 0, *, purpose: int = SHUFFLE) ->
         int64, shape (n,). The same arguments give the same order on every machine.
 
     Raises:
-        ValueError: an argument outside its range. TypeError: not an integer.
+        ValueError: an argument outside its range.
+        TypeError: an argument that is no integer.
 
     Source: D. E. Knuth, The Art of Computer Programming 2, algorithm 3.4.2 P; J. Salmon et al.,
     Parallel random numbers: as easy as 1, 2, 3 (2011).
     """
-    from nnlite import _native
-
-    n = _whole("n", n, 63)
+    n = _whole("n", n, 60)  # 2^60 rows are 2^63 bytes
     seed, epoch = _whole("seed", seed, 64), _whole("epoch", epoch, 32)
     order = np.empty(n, dtype=np.int64)
     status = _native.common.random_permutation(n, _native.pointer(order), seed, purpose, epoch)
-    _native.check(status, "permutation")
+    if status:
+        _native.fail("permutation", status)
     return order
 
 
 def _whole(name: str, value: int, bits: int) -> int:
-    """An integer in [0, 2^bits), or an error that says so."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        got = f"{value!r} of type {type(value).__name__}"
-        message = f"permutation: {name} must be an integer, got {got}; convert it with int()"
-        raise TypeError(message) from None
-    if not 0 <= number < 2**bits:
-        message = f"permutation: {name} must lie in [0, 2^{bits}), got {number}"
-        raise ValueError(f"{message}; pass a number of that range")
-    return number
+    """An integer in [0, 2^bits), or an exception that says so."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(
+            f"permutation: {name}: expected an integer, got {value!r} of type "
+            f"{type(value).__name__}; convert it with int()"
+        )
+    if not 0 <= value < 2**bits:
+        raise ValueError(
+            f"permutation: {name}: expected 0 <= {name} < 2**{bits}, got {value}; pass a number "
+            "of that range"
+        )
+    return int(value)

@@ -54,19 +54,19 @@ def train_test_split(
 def _check_rows(X: np.ndarray, y: np.ndarray, stratify: bool) -> None:
     if X.ndim == 0 or y.ndim == 0 or len(X) != len(y):
         raise ValueError(
-            f"train_test_split: X and y must have the same number of rows, got shapes {X.shape} "
-            f"and {y.shape}; give one label per row"
+            f"train_test_split: X, y: expected the same number of rows, got shapes {X.shape} "
+            f"and {y.shape}; give one label for each row"
         )
     if not stratify:
         return
     if y.ndim != 1:
         raise ValueError(
-            f"train_test_split: y must have shape (n,) to stratify, got {y.shape}; pass class "
+            f"train_test_split: y: expected shape (n,) to stratify, got {y.shape}; pass class "
             "labels, or stratify=False"
         )
     if y.dtype.kind in "fcO":
         raise TypeError(
-            f"train_test_split: y must hold class labels to stratify, got {y.dtype}; convert it "
+            f"train_test_split: y: expected class labels to stratify, got {y.dtype}; convert it "
             "to integers, or pass stratify=False"
         )
 
@@ -75,15 +75,15 @@ def _test_rows(n: int, test_size: float) -> int:
     """How many rows the test part has."""
     if isinstance(test_size, bool) or not isinstance(test_size, Real):
         got = f"{test_size!r} of type {type(test_size).__name__}"
-        message = f"train_test_split: test_size must be a number, got {got}"
+        message = f"train_test_split: test_size: expected a number, got {got}"
         raise TypeError(f"{message}; pass a fraction such as 0.25 or a number of rows")
     whole = isinstance(test_size, Integral)
     if not whole and not 0 < test_size < 1:
-        message = f"train_test_split: test_size must lie in (0, 1), got {test_size}"
+        message = f"train_test_split: test_size: expected 0 < test_size < 1, got {test_size}"
         raise ValueError(f"{message}; pass a fraction, or an int for a number of rows")
     rows = int(test_size) if whole else math.floor(n * test_size + 0.5)
     if not 0 < rows < n:
-        message = f"train_test_split: both parts need a row, got {rows} of {n} rows for the test"
+        message = f"train_test_split: test_size: expected rows for both parts, got {rows} of {n}"
         raise ValueError(f"{message}; change test_size or give more rows")
     return rows
 

@@ -1,0 +1,110 @@
+"""The console script: nnlite demo | bench | info.
+
+Every command is a module with two functions, imported only when the command is used:
+
+    add_arguments(parser)   declares the command's options on an argparse.ArgumentParser
+    run(args)               does the work; returns the exit code, None for 0
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+# name: (module, one line of help)
+COMMANDS = {
+    "demo": ("nnlite.demo", "train on the digits that ship with nnlite, and race NumPy"),
+    "bench": ("nnlite.bench.cli", "measure speed against NumPy and other libraries"),
+    "info": ("nnlite.info", "show version, build, processor and threads"),
+}
+
+USAGE_ERROR = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+BROKEN_PIPE = 141  # 128 + SIGPIPE
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with errors of one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE_ERROR, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *unused: object) -> NoReturn:
+        from nnlite import __version__
+
+        print(f"nnlite {__version__}")
+        parser.exit()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line and returns its exit code.
+
+    Args:
+        argv: the words after the program's name; default sys.argv[1:].
+
+    Returns:
+        0; 1 when a command failed at its work; 2 for an error in the input, told in one line on
+        stderr; 130 after Ctrl-C; 141 when the reader of the output went away.
+    """
+    try:
+        name, words = _choose(argv)
+        code = _run(name, words)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        _discard_stdout()
+        return BROKEN_PIPE
+    except (OSError, ValueError, ImportError, MemoryError) as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        print(f"nnlite: {text}", file=sys.stderr)
+        _discard_stdout()
+        return USAGE_ERROR
+
+
+def _choose(argv: Sequence[str] | None) -> tuple[str, list[str]]:
+    """The command's name and the words that belong to it."""
+    width = max(map(len, COMMANDS))
+    parser = _Parser(
+        prog="nnlite",
+        description="Small neural networks on the CPU: fast, and the same bits everywhere.",
+        epilog="commands:\n"
+        + "\n".join(f"  {name:{width}}  {text}" for name, (_, text) in COMMANDS.items())
+        + "\n\nnnlite COMMAND --help shows a command's options.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="see below")
+    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="...", help="its options")
+    args = parser.parse_args(argv)
+    return args.command, args.words
+
+
+def _run(name: str, words: Sequence[str]) -> int:
+    """Imports the command's module, reads its options and runs it."""
+    module_name, text = COMMANDS[name]
+    module = importlib.import_module(module_name)
+    parser = _Parser(prog=f"nnlite {name}", description=f"{text[0].upper()}{text[1:]}.")
+    module.add_arguments(parser)
+    return int(module.run(parser.parse_args(words)) or 0)
+
+
+def _discard_stdout() -> None:
+    """Lets the interpreter's last flush go nowhere, so that it cannot fail a second time."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""The examples, each run as a user runs it, on a short setting, with its numbers checked."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+NAMES = ["digits.py", "mnist.py", "neuron.py", "spiral.py"]
+
+
+def example(name: str, *words: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(EXAMPLES / name), *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def output(name: str, *words: object) -> str:
+    run = example(name, *words)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_examples_are_short(name):
+    assert len((EXAMPLES / name).read_text().splitlines()) < 120
+
+
+def test_every_example_is_tested():
+    assert sorted(path.name for path in EXAMPLES.glob("*.py")) == NAMES
+
+
+def test_neuron():
+    lines = output("neuron.py").splitlines()
+    rows = [line.split() for line in lines[1:]]
+    assert rows == [
+        ["y", "0.73", "0.73"],
+        ["dy/dw0", "-0.20", "-0.20"],
+        ["dy/dw1", "-0.39", "-0.39"],
+        ["dy/dw2", "0.20", "0.20"],
+        ["dy/dx0", "0.39", "0.39"],
+        ["dy/dx1", "-0.59", "-0.59"],
+    ]
+    rows = [line.split() for line in output("neuron.py", "--x", 0, 0).splitlines()[1:]]
+    assert rows[0] == ["y", "0.05", "0.05"] and rows[3] == ["dy/dw2", "0.05", "0.05"]
+
+
+def test_spiral(tmp_path):
+    plot = tmp_path / "spiral.png"
+    words = ["--epochs", 800]
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        print("matplotlib is not installed: the plot is not tested")
+    else:
+        words += ["--plot", plot]
+    text = output("spiral.py", *words)
+    accuracy = {
+        name: float(re.search(rf"^{name}.*accuracy (\S+)$", text, re.M)[1])
+        for name in ("linear", "two-layer")
+    }
+    assert 0.45 <= accuracy["linear"] <= 0.6
+    assert accuracy["two-layer"] >= 0.9
+    if "--plot" in words:
+        assert f"wrote {plot}" in text
+        assert plot.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and plot.stat().st_size > 20_000
+
+
+def test_digits():
+    text = output("digits.py", "--epochs", 10)
+    first, last = re.search(r"loss: (\S+) after the first epoch, (\S+) after", text).groups()
+    assert float(first) > 1 and float(last) < 0.12
+    accuracy = float(re.search(r"test accuracy (\S+)$", text, re.M)[1])
+    wrong = int(re.search(r"^(\d+) of 449 test digits are wrong$", text, re.M)[1])
+    assert accuracy >= 0.95 and accuracy == pytest.approx(1 - wrong / 449, abs=1e-4)
+    picture = text.splitlines()[-8:]
+    assert all(re.fullmatch(r" {4}[ .:\-=+*#%@]{16}", line) for line in picture)
+    assert output("digits.py", "--epochs", 10) == text  # the same bits
+
+
+def write_mnist(folder: Path, compressed: bool) -> None:
+    """Images of 6x6 pixels in MNIST's files: the digit decides which pixel is lit."""
+    rng = np.random.default_rng(0)
+    for part, rows in (("train", 400), ("t10k", 100)):
+        labels = rng.integers(0, 10, rows).astype(np.uint8)
+        images = rng.integers(0, 60, (rows, 6, 6)).astype(np.uint8)
+        images.reshape(rows, 36)[np.arange(rows), labels * 3] = 255
+        for array, kind in ((images, "images-idx3"), (labels, "labels-idx1")):
+            header = struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+            data, name = header + array.tobytes(), f"{part}-{kind}-ubyte"
+            if compressed:
+                data, name = gzip.compress(data), f"{name}.gz"
+            (folder / name).write_bytes(data)
+
+
+@pytest.mark.parametrize("compressed", [False, True], ids=["plain", "gzip"])
+def test_mnist(tmp_path, compressed):
+    write_mnist(tmp_path, compressed)
+    text = output("mnist.py", tmp_path, "--epochs", 5, "--batch-size", 20, "--hidden", 32)
+    assert text.startswith("400 training and 100 test images of 36 pixels\n")
+    assert float(re.search(r"test accuracy (\S+)$", text, re.M)[1]) >= 0.95
+
+
+def test_mnist_without_files(tmp_path):
+    run = example("mnist.py", tmp_path)
+    assert run.returncode == 1 and "Traceback" not in run.stderr
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        assert f"{name}-ubyte[.gz]" in run.stderr
+    assert str(tmp_path) in run.stderr
