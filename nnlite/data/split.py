@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from numbers import Integral, Real
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from nnlite.data._order import SPLIT, permutation
+
+if TYPE_CHECKING:  # a millisecond at import
+    from numpy.typing import ArrayLike
 
 
 def train_test_split(
