@@ -5,5 +5,6 @@ import runpy
 
 from setuptools import setup
 
-build = runpy.run_path(os.path.join(os.path.dirname(os.path.abspath(__file__)), "nnlite", "_build.py"))
+root = os.path.dirname(os.path.abspath(__file__))
+build = runpy.run_path(os.path.join(root, "nnlite", "_build.py"))
 setup(**build["setup_arguments"]())

@@ -16,6 +16,9 @@
  * widest vector register. */
 #define NNL_ALIGNMENT 64
 
+/* A function that must be inlined, so that its constant arguments shape its code. */
+#define NNL_INLINE static inline __attribute__((always_inline))
+
 static inline int64_t nnl_min(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t nnl_max(int64_t a, int64_t b) { return a > b ? a : b; }
 static inline int64_t nnl_ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }

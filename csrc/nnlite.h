@@ -27,22 +27,14 @@
 /* ---- begin: common ---- */
 enum nnl_status {
     NNL_OK = 0,
-    NNL_EINVAL = 1,   /* a size is negative, overflows, or an argument is out of range */
-    NNL_ENOMEM = 2,   /* scratch memory could not be had */
-    NNL_EINDEX = 3    /* a class index lies outside [0, K); its row is reported */
+    NNL_EINVAL = 1, /* a size is negative, overflows, or an argument is out of range */
+    NNL_ENOMEM = 2, /* scratch memory could not be had */
+    NNL_EINDEX = 3  /* a class index lies outside [0, K); its row is reported */
 };
 
-enum nnl_activation {
-    NNL_IDENTITY = 0,
-    NNL_RELU = 1,
-    NNL_SIGMOID = 2,
-    NNL_TANH = 3
-};
+enum nnl_activation { NNL_IDENTITY = 0, NNL_RELU = 1, NNL_SIGMOID = 2, NNL_TANH = 3 };
 
-enum nnl_reduction {
-    NNL_MEAN = 1,
-    NNL_SUM = 2
-};
+enum nnl_reduction { NNL_MEAN = 1, NNL_SUM = 2 };
 
 /* Text for a status code; never NULL. */
 const char *nnl_status_text(int status);
@@ -117,7 +109,7 @@ int NNL_(Erf_updateOutput)(int64_t n, const real *input, real *output, int threa
 /* Threshold: output = input > threshold ? input : value (NaN stays NaN). ReLU is (0, 0). */
 int NNL_(Threshold_updateOutput)(int64_t n, const real *input, real *output, real threshold,
                                  real value, int threads);
-/* gradInput [OUT] [n] = input > threshold ? gradOutput : 0. For ReLU, output may stand for input. */
+/* gradInput [OUT] [n] = input > threshold ? gradOutput : 0; for ReLU, output may serve as input. */
 int NNL_(Threshold_updateGradInput)(int64_t n, const real *input, const real *gradOutput,
                                     real *gradInput, real threshold, int threads);
 
@@ -148,7 +140,7 @@ int NNL_(LogSoftMax_updateGradInput)(int64_t N, int64_t K, const real *output,
 int NNL_(ClassNLLCriterion_updateOutput)(int64_t N, int64_t K, const real *input,
                                          const int64_t *target, real *loss, int64_t *bad_row,
                                          int reduction);
-/* gradInput [OUT] [N, K] = -gradOutput at (i, target[i]), divided by N for the mean; 0 elsewhere. */
+/* gradInput [OUT] [N, K] = -gradOutput at (i, target[i]), for the mean over N; 0 elsewhere. */
 int NNL_(ClassNLLCriterion_updateGradInput)(int64_t N, int64_t K, const int64_t *target,
                                             real *gradInput, int64_t *bad_row, real gradOutput,
                                             int reduction);
@@ -181,8 +173,8 @@ int NNL_(gather_rows)(int64_t rows, int64_t width, int64_t source_rows, const re
                       const int64_t *index, real *output, int64_t *bad_row);
 
 /* out [OUT] [n]: uniform between low and high from the Philox stream (seed, purpose, step). */
-int NNL_(random_uniform)(int64_t n, real *out, real low, real high, uint64_t seed,
-                         uint32_t purpose, uint32_t step);
+int NNL_(random_uniform)(int64_t n, real *out, real low, real high, uint64_t seed, uint32_t purpose,
+                         uint32_t step);
 
 /* out [OUT] [n]: normal with that mean and standard deviation. */
 int NNL_(random_normal)(int64_t n, real *out, real mean, real std, uint64_t seed, uint32_t purpose,

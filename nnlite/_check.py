@@ -80,7 +80,9 @@ def matrix(operation: str, name: str, value: Any, dtype: np.dtype, columns: int,
             + ("; a single sample is x.reshape(1, -1)" if len(shape) == 1 else "")
         )
     if shape[1] != columns:
-        raise ValueError(f"{operation}: {name} has {shape[1]} {what} (shape {shape}), expected {columns}")
+        raise ValueError(
+            f"{operation}: {name} has {shape[1]} {what} (shape {shape}), expected {columns}"
+        )
 
 
 def same_shape(operation: str, name: str, value: Any, like: np.ndarray, other: str) -> None:
@@ -135,7 +137,9 @@ def number(
     if not math.isfinite(result) or result < low or result > high or (above and result == low):
         sign = ">" if above else ">="
         limit = f" and <= {high:g}" if math.isfinite(high) else ""
-        raise ValueError(f"{operation}: {name}: expected a finite number {sign} {low:g}{limit}, got {value}")
+        raise ValueError(
+            f"{operation}: {name}: expected a finite number {sign} {low:g}{limit}, got {value}"
+        )
     return result
 
 

@@ -1,4 +1,4 @@
-"""Settings of the process: number of threads, the seed of initial weights, and the report of both."""
+"""Settings of the process: number of threads and seed of initial weights; and their report."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def set_num_threads(n: int) -> None:
     """
     if not isinstance(n, Integral) or isinstance(n, bool):
         raise TypeError(f"set_num_threads: n: expected an integer, got {type(n).__name__}")
-    if not 1 <= n <= 1024:
+    if not 1 <= int(n) <= 1024:
         raise ValueError(f"set_num_threads: n: expected 1..1024, got {n}")
     _State.threads = int(n)
 
@@ -77,7 +77,7 @@ def check_seed(operation: str, name: str, value: object) -> int:
     """The seed as an int, or an exception that says what a seed is."""
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise TypeError(f"{operation}: {name}: expected an integer, got {type(value).__name__}")
-    if not 0 <= value < 2**64:
+    if not 0 <= int(value) < 2**64:
         raise ValueError(f"{operation}: {name}: expected 0 <= {name} < 2**64, got {value}")
     return int(value)
 

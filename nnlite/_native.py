@@ -1,4 +1,4 @@
-"""The one door to C: picks the build for this processor, makes pointers, turns status into exceptions.
+"""The one door to C: the build for this processor, pointers, and exceptions from status codes.
 
 Each installed extension `nnlite._kernels_<isa>` is the same C source compiled for one instruction
 set; all give the same bits. The best one that the processor runs is loaded once, at import;

@@ -32,7 +32,9 @@ def _activation(operation: str, name: Any) -> int:
         return ACTIVATIONS[name]
     except (KeyError, TypeError):
         known = ", ".join(repr(key) for key in ACTIVATIONS)
-        raise ValueError(f"{operation}: activation: expected one of {known}, got {name!r}") from None
+        raise ValueError(
+            f"{operation}: activation: expected one of {known}, got {name!r}"
+        ) from None
 
 
 def reduction(operation: str, name: Any) -> int:
@@ -140,7 +142,8 @@ def linear(
             raise ValueError("linear: out overlaps x, weight or bias; pass another array")
     status = _KERNELS[dtype].Linear_updateOutput(
         rows, inputs, outputs, _pointer(x), _pointer(out), _pointer(weight),
-        _NULL if bias is None else _pointer(bias), _activation("linear", activation), _State.threads,
+        _NULL if bias is None else _pointer(bias), _activation("linear", activation),
+        _State.threads,
     )  # fmt: skip
     if status:
         _native.fail("linear", status)
@@ -270,7 +273,9 @@ def _loss_status(operation: str, status: int, target: np.ndarray, classes: int, 
 
 def _mean_of_something(operation: str, count: int, reduction: str) -> None:
     if count == 0 and reduction == "mean":
-        raise ValueError(f"{operation}: the mean loss of 0 rows does not exist; pass at least one row")
+        raise ValueError(
+            f"{operation}: the mean loss of 0 rows does not exist; pass at least one row"
+        )
 
 
 def softmax_ce(

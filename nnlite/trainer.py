@@ -49,10 +49,10 @@ class History:
 class Trainer:
     """Trains a model: forward, loss, backward, optimiser, batch after batch.
 
-    Data are converted here, once and explicitly, to what the kernels take: X to C-contiguous rows in
-    the model's dtype; class indices of any integer dtype to int64. The order of the samples is a pure
-    function of (seed, epoch), so the same seed and data give the same weights, bit for bit, with any
-    number of threads on any machine. A last, smaller batch counts with its own size.
+    Data are converted here, once and explicitly, to what the kernels take: X to C-contiguous rows
+    in the model's dtype; class indices of any integer dtype to int64. The order of the samples is a
+    pure function of (seed, epoch), so the same seed and data give the same weights, bit for bit,
+    with any number of threads on any machine. A last, smaller batch counts with its own size.
 
     Args:
         model: the Module to train; it stays in its mode between calls.
@@ -71,7 +71,11 @@ class Trainer:
             ("optimizer", optimizer, Optimizer),
         ):
             if not isinstance(value, kind):
-                made = f"; pass {value.__name__}(...), not the class" if isinstance(value, type) else ""
+                made = (
+                    f"; pass {value.__name__}(...), not the class"
+                    if isinstance(value, type)
+                    else ""
+                )
                 raise TypeError(
                     f"Trainer: {name}: expected {kind.__name__}, got {_check.describe(value)}{made}"
                 )
@@ -92,8 +96,8 @@ class Trainer:
         found = np.asarray(y)
         if found.dtype.kind not in "fiub":
             raise TypeError(
-                f"{operation}: y: expected numbers, got an array of {found.dtype}; encode classes as "
-                "integers, for example with np.unique(y, return_inverse=True)[1]"
+                f"{operation}: y: expected numbers, got an array of {found.dtype}; encode classes "
+                "as integers, for example with np.unique(y, return_inverse=True)[1]"
             )
         if found.ndim == 0 or len(found) != rows:
             raise ValueError(
@@ -106,12 +110,13 @@ class Trainer:
             bad = found[~np.isfinite(found)]
             also = f", and it holds {bad.flat[0]}" if bad.size else ""
             raise TypeError(
-                f"{operation}: y: expected class indices as integers, got {found.dtype}{also}; check "
-                "the values and convert with y.astype(np.int64)"
+                f"{operation}: y: expected class indices as integers, got {found.dtype}{also}; "
+                "check the values and convert with y.astype(np.int64)"
             )
         if found.ndim != 1:
             raise ValueError(
-                f"{operation}: y: expected shape ({rows},), one class for each row, got {found.shape}"
+                f"{operation}: y: expected shape ({rows},), one class for each row, "
+                f"got {found.shape}"
             )
         if found.dtype.kind == "u" and found.size and found.max() > np.iinfo(np.int64).max:
             raise IndexError(

@@ -6,7 +6,7 @@
  * on vector widths, packing or threads; those are free to serve speed alone.
  *
  * Five loops around one micro-kernel, in the names of Goto and van de Geijn, "Anatomy of
- * high-performance matrix multiplication", ACM TOMS 34 (2008): jc, pc, ic, jr, ir. See README.md. */
+ * high-performance matrix multiplication", ACM TOMS 34 (2008): jc, pc, ic, jr, ir; README.md. */
 #ifndef NNL_GENERIC_PASS
 
 #include <string.h>
@@ -104,9 +104,9 @@ static void T_(block)(const T_(product) *g, int64_t i, int64_t rows, int64_t j, 
                 tile.a_col = height * (ptrdiff_t)sizeof(real);
             }
             tile.c = g->c + (i + ir) * g->c_row + j + jr;
-            T_(tile_kernel) *const *kernels =
-                width > NNL_GEMM_NV ? T_(widest_tile)(height, width, &width)
-                                    : T_(tiles)[height - 1][width - 1];
+            T_(tile_kernel) *const *kernels = width > NNL_GEMM_NV
+                                                  ? T_(widest_tile)(height, width, &width)
+                                                  : T_(tiles)[height - 1][width - 1];
             kernels[tile.last < VLANES](&tile);
             if (last_terms && g->activation != NNL_IDENTITY) {
                 T_(activate)(height, lanes, tile.c, g->c_row, g->activation);
@@ -171,7 +171,8 @@ static void T_(plan)(T_(product) *g, int threads) {
      * again and its rows lie far apart (each row another page, and few cache sets for all). */
     g->pack_b = g->b_col != 1 || (g->m > 2 * NNL_GEMM_MR && g->n > NR && g->k * g->n > 64 * 1024);
     /* A transposed is packed when several panels of B read it again. */
-    g->pack_a = g->a_col != 1 ? g->n > 2 * NR && g->m > 1 : g->m * g->k > 64 * 1024 && g->n > 4 * NR;
+    g->pack_a =
+        g->a_col != 1 ? g->n > 2 * NR && g->m > 1 : g->m * g->k > 64 * 1024 && g->n > 4 * NR;
     double work = (double)g->m * (double)g->n * (double)g->k / NNL_GEMM_GRAIN;
     int64_t parts = work >= threads ? threads : work > 1 ? (int64_t)work : 1;
     int64_t tiles_down = nnl_ceil_div(g->m, NNL_GEMM_MR), tiles_across = nnl_ceil_div(g->n, NR);
@@ -191,19 +192,29 @@ static void T_(plan)(T_(product) *g, int threads) {
     g->kc = nnl_min(KC, nnl_max(g->k, 1));
 }
 
-NNL_API int NNL_(gemm)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row,
-                       int64_t a_col, const real *b, int64_t b_row, int64_t b_col, real *c,
-                       int64_t c_row, const real *bias, int accumulate, int activation,
-                       int threads) {
+NNL_API int NNL_(gemm)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, int64_t a_col,
+                       const real *b, int64_t b_row, int64_t b_col, real *c, int64_t c_row,
+                       const real *bias, int accumulate, int activation, int threads) {
     if (!nnl_size_ok(m, n, sizeof(real)) || !nnl_size_ok(m, k, sizeof(real)) ||
         !nnl_size_ok(k, n, sizeof(real)) || threads < 1 || (bias && accumulate) ||
         activation < NNL_IDENTITY || activation > NNL_TANH) {
         return NNL_EINVAL;
     }
     if (m == 0 || n == 0) return NNL_OK;
-    T_(product) g = {.m = m, .n = n, .k = k, .a = a, .a_row = a_row, .a_col = a_col,
-                     .b = b, .b_row = b_row, .b_col = b_col, .c = c, .c_row = c_row,
-                     .bias = bias, .accumulate = accumulate != 0, .activation = activation};
+    T_(product) g = {.m = m,
+                     .n = n,
+                     .k = k,
+                     .a = a,
+                     .a_row = a_row,
+                     .a_col = a_col,
+                     .b = b,
+                     .b_row = b_row,
+                     .b_col = b_col,
+                     .c = c,
+                     .c_row = c_row,
+                     .bias = bias,
+                     .accumulate = accumulate != 0,
+                     .activation = activation};
     T_(plan)(&g, threads);
     if (g.pack_a || g.pack_b) {
         int64_t part = T_(packed_a)(&g) + T_(packed_b)(&g);

@@ -33,9 +33,8 @@ static inline vreal T_(load_last)(const real *p, bool partial, int last) {
     return partial ? V_(load_n)(p, last) : V_(load)(p);
 }
 
-static inline __attribute__((always_inline)) void T_(run_tile)(const T_(tile) *tile,
-                                                               const int rows, const int vectors,
-                                                               const bool partial) {
+NNL_INLINE void T_(run_tile)(const T_(tile) *tile, const int rows, const int vectors,
+                             const bool partial) {
     vreal acc[NNL_GEMM_MR][NNL_GEMM_WIDE]; /* rows x vectors of it are used */
     const int end = vectors - 1, last = tile->last;
 #pragma GCC unroll 16
@@ -89,15 +88,15 @@ static inline __attribute__((always_inline)) void T_(run_tile)(const T_(tile) *t
     }
 }
 
-#define NNL_TILE(rows, vectors)                                                          \
-    static void T_(tile_##rows##x##vectors)(const T_(tile) *tile) {                      \
-        T_(run_tile)(tile, rows, vectors, false);                                        \
-    }                                                                                    \
-    static void T_(tile_##rows##x##vectors##_partial)(const T_(tile) *tile) {            \
-        T_(run_tile)(tile, rows, vectors, true);                                         \
+#define NNL_TILE(rows, vectors)                                               \
+    static void T_(tile_##rows##x##vectors)(const T_(tile) *tile) {           \
+        T_(run_tile)(tile, rows, vectors, false);                             \
+    }                                                                         \
+    static void T_(tile_##rows##x##vectors##_partial)(const T_(tile) *tile) { \
+        T_(run_tile)(tile, rows, vectors, true);                              \
     }
 #define NNL_TILE_ENTRY(rows, vectors) \
-    { T_(tile_##rows##x##vectors), T_(tile_##rows##x##vectors##_partial) }
+    {T_(tile_##rows##x##vectors), T_(tile_##rows##x##vectors##_partial)}
 
 /* One, two and three rows also come with more columns: two vectors are too few chains to cover the
  * latency of a multiply-add. */
@@ -106,7 +105,9 @@ NNL_TILE(1, 8)
 NNL_TILE(2, 4)
 NNL_TILE(3, 4)
 
-#define NNL_EACH_ROW(rows) NNL_TILE(rows, 1) NNL_TILE(rows, 2)
+#define NNL_EACH_ROW(rows) \
+    NNL_TILE(rows, 1)      \
+    NNL_TILE(rows, 2)
 NNL_GEMM_ROWS(NNL_EACH_ROW)
 #undef NNL_EACH_ROW
 

@@ -19,7 +19,8 @@ static void T_(pack_panel)(int64_t k, int64_t rows, int64_t height, const real *
                 }
                 V_(transpose)(lines);
                 for (int r = 0; r < VLANES; r++) {
-                    V_(store_n)(square + r * height + i, lines[r], (int)nnl_min(VLANES, height - i));
+                    V_(store_n)(square + r * height + i, lines[r],
+                                (int)nnl_min(VLANES, height - i));
                 }
             }
         }

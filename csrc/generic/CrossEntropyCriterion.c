@@ -2,8 +2,8 @@
  *
  * forward   l_i = sum_k T_ik (log sum_j e^(x_ij - m_i) + m_i - x_ik), m_i = max_j x_ij; for a class
  *           index t the only term is k = t. The loss is the mean of l over the rows, or the sum.
- * d-input   dx = (softmax(x) sum_k T_k - T) / N, the division only for the mean. It is written in the
- *           same pass, while the powers of the row are in cache.
+ * d-input   dx = (softmax(x) sum_k T_k - T) / N, the division only for the mean. It is written
+ *           in the same pass, while the powers of the row are in cache.
  * A probability of 0 contributes nothing, even for a logit of -inf.
  * Source: Bishop, "Pattern Recognition and Machine Learning" (2006), equation 4.109. */
 #ifndef NNL_GENERIC_PASS
@@ -99,7 +99,12 @@ NNL_API int NNL_(CrossEntropyCriterion_updateOutput)(int64_t N, int64_t K, const
     if (status != NNL_OK) return status;
     real *losses = nnl_alloc(N, sizeof(real));
     if (!losses) return NNL_ENOMEM;
-    T_(rows) r = {K, input, target, probabilities, losses, gradInput,
+    T_(rows) r = {K,
+                  input,
+                  target,
+                  probabilities,
+                  losses,
+                  gradInput,
                   reduction == NNL_MEAN ? 1 / (real)N : 1};
     nnl_parallel_for(N, nnl_row_grain(K), threads, T_(cross_entropy_rows), &r);
     real total = T_(sum)(losses, N);

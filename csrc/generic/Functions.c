@@ -15,18 +15,18 @@
 
 #include "generic/pointwise.h"
 
-#define NNL_FUNCTION(Name, name)                                                                 \
-    static inline vreal T_(name##_forward)(vreal x, vreal unused, const T_(pointwise) *p) {      \
-        (void)unused, (void)p;                                                                   \
-        return V_(name)(x);                                                                      \
-    }                                                                                            \
-    static void T_(name##_output)(void *context, int64_t begin, int64_t end) {                   \
-        T_(map)(context, begin, end, T_(name##_forward));                                        \
-    }                                                                                            \
-    NNL_API int NNL_(Name##_updateOutput)(int64_t n, const real *input, real *output,            \
-                                          int threads) {                                         \
-        T_(pointwise) p = {.x = input, .out = output};                                           \
-        return T_(run_pointwise)(n, p, NNL_GRAIN_FUNCTION, threads, T_(name##_output));          \
+#define NNL_FUNCTION(Name, name)                                                            \
+    static inline vreal T_(name##_forward)(vreal x, vreal unused, const T_(pointwise) *p) { \
+        (void)unused, (void)p;                                                              \
+        return V_(name)(x);                                                                 \
+    }                                                                                       \
+    static void T_(name##_output)(void *context, int64_t begin, int64_t end) {              \
+        T_(map)(context, begin, end, T_(name##_forward));                                   \
+    }                                                                                       \
+    NNL_API int NNL_(Name##_updateOutput)(int64_t n, const real *input, real *output,       \
+                                          int threads) {                                    \
+        T_(pointwise) p = {.x = input, .out = output};                                      \
+        return T_(run_pointwise)(n, p, NNL_GRAIN_FUNCTION, threads, T_(name##_output));     \
     }
 
 NNL_FUNCTION(Exp, exp)

@@ -56,8 +56,8 @@ static void T_(column_sums)(void *context, int64_t begin, int64_t end) {
 }
 
 NNL_API int NNL_(Linear_accGradParameters)(int64_t N, int64_t D, int64_t K, const real *input,
-                                           const real *gradOutput, real *gradWeight,
-                                           real *gradBias, real scale, int threads) {
+                                           const real *gradOutput, real *gradWeight, real *gradBias,
+                                           real scale, int threads) {
     if (!nnl_size_ok(N, K, sizeof(real)) || threads < 1) return NNL_EINVAL;
     real *scaled = NULL;
     if (scale != 1) {
@@ -70,7 +70,8 @@ NNL_API int NNL_(Linear_accGradParameters)(int64_t N, int64_t D, int64_t K, cons
                             NNL_IDENTITY, threads);
     if (status == NNL_OK && gradBias) {
         T_(columns) c = {N, K, gradOutput, gradBias};
-        nnl_parallel_for(K, nnl_ceil_div(NNL_GRAIN_CHEAP, nnl_max(N, 1)), threads, T_(column_sums), &c);
+        nnl_parallel_for(K, nnl_ceil_div(NNL_GRAIN_CHEAP, nnl_max(N, 1)), threads, T_(column_sums),
+                         &c);
     }
     nnl_free(scaled);
     return status;

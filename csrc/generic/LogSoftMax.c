@@ -69,8 +69,7 @@ static void T_(logsoftmax_grad_rows)(void *context, int64_t begin, int64_t end) 
 }
 
 NNL_API int NNL_(LogSoftMax_updateGradInput)(int64_t N, int64_t K, const real *output,
-                                             const real *gradOutput, real *gradInput,
-                                             int threads) {
+                                             const real *gradOutput, real *gradInput, int threads) {
     if (!nnl_size_ok(N, K, sizeof(real)) || threads < 1) return NNL_EINVAL;
     T_(rows) r = {.K = K, .x = output, .dy = gradOutput, .out = gradInput};
     nnl_parallel_for(N, nnl_row_grain(K), threads, T_(logsoftmax_grad_rows), &r);

@@ -13,8 +13,7 @@
 
 NNL_API int NNL_(gather_rows)(int64_t rows, int64_t width, int64_t source_rows, const real *input,
                               const int64_t *index, real *output, int64_t *bad_row) {
-    if (!nnl_size_ok(rows, width, sizeof(real)) ||
-        !nnl_size_ok(source_rows, width, sizeof(real))) {
+    if (!nnl_size_ok(rows, width, sizeof(real)) || !nnl_size_ok(source_rows, width, sizeof(real))) {
         return NNL_EINVAL;
     }
     int status = nnl_check_targets(rows, source_rows, index, bad_row);

@@ -40,7 +40,7 @@ static void T_(sigmoid_grad)(void *context, int64_t begin, int64_t end) {
 }
 
 NNL_API int NNL_(Sigmoid_updateGradInput)(int64_t n, const real *output, const real *gradOutput,
-                                     real *gradInput, int threads) {
+                                          real *gradInput, int threads) {
     T_(pointwise) p = {.x = output, .y = gradOutput, .out = gradInput};
     return T_(run_pointwise)(n, p, NNL_GRAIN_CHEAP, threads, T_(sigmoid_grad));
 }

@@ -1,8 +1,8 @@
 /* Tanh.c: y = tanh(x), the hyperbolic tangent.
  *
  * forward   y = tanh(x) (vec/math.h)
- * d-input   dx = dy (1 - y^2), from the output alone; 1 - y^2 by one fused multiply-add, which keeps
- *           its digits where |y| is close to 1 */
+ * d-input   dx = dy (1 - y^2), from the output alone; 1 - y^2 by one fused multiply-add, which
+ *           keeps its digits where |y| is close to 1 */
 #ifndef NNL_GENERIC_PASS
 
 #include "base.h"
@@ -41,7 +41,7 @@ static void T_(tanh_grad)(void *context, int64_t begin, int64_t end) {
 }
 
 NNL_API int NNL_(Tanh_updateGradInput)(int64_t n, const real *output, const real *gradOutput,
-                                     real *gradInput, int threads) {
+                                       real *gradInput, int threads) {
     T_(pointwise) p = {.x = output, .y = gradOutput, .out = gradInput};
     return T_(run_pointwise)(n, p, NNL_GRAIN_CHEAP, threads, T_(tanh_grad));
 }

@@ -2,9 +2,9 @@
  *
  * forward   y = x > threshold ? x : value
  * d-input   dx = x > threshold ? dy : 0; at x = threshold the gradient is 0 (THNN, PyTorch, CS231n)
- * NaN       is kept in both directions: the test is x <= threshold, which NaN fails, so that an
- *           error upstream stays visible.
- * Since ReLU(x) > 0 exactly where x > 0, its output may stand for its input in the backward pass. */
+ * NaN       is kept in both directions: the test is x <= threshold, which NaN fails, so that
+ *           an error upstream stays visible.
+ * Since ReLU(x) > 0 exactly where x > 0, its output may serve as its input in the backward pass. */
 #ifndef NNL_GENERIC_PASS
 
 #include "base.h"
@@ -28,8 +28,8 @@ static void T_(threshold_output)(void *context, int64_t begin, int64_t end) {
     T_(map)(context, begin, end, T_(threshold_forward));
 }
 
-NNL_API int NNL_(Threshold_updateOutput)(int64_t n, const real *input, real *output,
-                                         real threshold, real value, int threads) {
+NNL_API int NNL_(Threshold_updateOutput)(int64_t n, const real *input, real *output, real threshold,
+                                         real value, int threads) {
     T_(pointwise) p = {.x = input, .out = output, .s = threshold, .t = value};
     return T_(run_pointwise)(n, p, NNL_GRAIN_CHEAP, threads, T_(threshold_output));
 }

@@ -3,8 +3,8 @@
 #ifndef NNL_GRAIN_H
 #define NNL_GRAIN_H
 
-#define NNL_GRAIN_CHEAP 65536      /* a few operations an element: bound by memory */
-#define NNL_GRAIN_FUNCTION 16384   /* an exp, log or tanh an element */
+#define NNL_GRAIN_CHEAP 65536    /* a few operations an element: bound by memory */
+#define NNL_GRAIN_FUNCTION 16384 /* an exp, log or tanh an element */
 
 /* Rows of `columns` elements in which each element costs one function. */
 static inline int64_t nnl_row_grain(int64_t columns) {

@@ -12,9 +12,8 @@ typedef struct {
 
 typedef vreal T_(pointwise_function)(vreal x, vreal y, const T_(pointwise) *scalars);
 
-static inline __attribute__((always_inline)) void T_(map)(const void *context, int64_t begin,
-                                                          int64_t end,
-                                                          T_(pointwise_function) *f) {
+NNL_INLINE void T_(map)(const void *context, int64_t begin, int64_t end,
+                        T_(pointwise_function) *f) {
     const T_(pointwise) p = *(const T_(pointwise) *)context;
     int64_t i = begin;
     for (; i + 4 * VLANES <= end; i += 4 * VLANES) { /* four at a time, to cover latencies */

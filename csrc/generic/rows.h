@@ -1,5 +1,5 @@
-/* rows.h: reductions along a contiguous axis in sixteen virtual lanes, and the two passes that every
- * softmax needs. Included by a layer's file in each type pass, after vec/lanes.h. */
+/* rows.h: reductions along a contiguous axis in sixteen virtual lanes, and the two passes that
+ * every softmax needs. Included by a layer's file in each type pass, after vec/lanes.h. */
 
 /* Elements of one block of a long sum; fixed, so that no result depends on threads. */
 #define SUM_BLOCK 4096

@@ -3,7 +3,7 @@
 fan_in and fan_out are the numbers of inputs and outputs of one unit. Sources: He, Zhang, Ren, Sun,
 "Delving deep into rectifiers", ICCV 2015 (he_*: variance 2 / fan_in keeps the scale of activations
 through ReLU layers); Glorot, Bengio, "Understanding the difficulty of training deep feedforward
-neural networks", AISTATS 2010 (glorot_*: variance 2 / (fan_in + fan_out), for tanh and linear units).
+neural networks", AISTATS 2010 (glorot_*: variance 2 / (fan_in + fan_out), for tanh and linear).
 """
 
 from __future__ import annotations

@@ -20,11 +20,12 @@ class Module:
     `forward` and `backward`, or defines the three steps that these two are made of:
     `_run(x, keep)` computes the output and, when `keep` is true, calls `_keep` with what backward
     needs; `_grad(saved, grad_output)` returns the gradient of the input and adds to the gradients
-    of the parameters; `_check_grad(saved, grad_output)` refuses a gradient that does not fit, before
-    anything is changed.
+    of the parameters; `_check_grad(saved, grad_output)` refuses a gradient that does not fit,
+    before anything is changed.
 
     In training mode every forward keeps what its backward needs. Backward belongs to exactly one
-    forward: when two forwards ran since the last backward, it cannot know which is meant and raises.
+    forward: when two forwards ran since the last backward, it cannot know which is meant, and
+    raises.
     """
 
     training = True
@@ -61,10 +62,14 @@ class Module:
     # The steps of forward and backward.
 
     def _run(self, x: np.ndarray, keep: bool) -> np.ndarray:
-        raise TypeError(f"{type(self).__name__} must define forward and backward, or _run and _grad")
+        raise TypeError(
+            f"{type(self).__name__} must define forward and backward, or _run and _grad"
+        )
 
     def _grad(self, saved: Any, grad_output: np.ndarray, want_input: bool) -> Any:
-        raise TypeError(f"{type(self).__name__} must define forward and backward, or _run and _grad")
+        raise TypeError(
+            f"{type(self).__name__} must define forward and backward, or _run and _grad"
+        )
 
     def _check_grad(self, saved: Any, grad_output: np.ndarray) -> None:
         """Refuses a gradient that does not fit the kept forward; default: the shape of `saved`."""
@@ -88,9 +93,9 @@ class Module:
             )
         self.forget()
         raise RuntimeError(
-            f"{name}.backward: forward ran {count} times since the last backward, so it is not known "
-            "which one is meant. Call backward after each forward, predict() or eval() for passes "
-            "without backward, forget() to drop a forward, or use one module object for each place"
+            f"{name}.backward: forward ran {count} times since the last backward, so it is not "
+            "known which one is meant. Call backward after each forward, predict() or eval() "
+            "for passes without backward, forget() to drop a forward, or use one module object for each place"
         )
 
     def _check_backward(self, grad_output: np.ndarray) -> None:
@@ -190,11 +195,14 @@ class Module:
                 f"{_check.describe(state)}"
             )
         own = dict(self.named_parameters())
-        missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys(), key=str)
+        missing, extra = (
+            sorted(own.keys() - state.keys()),
+            sorted(state.keys() - own.keys(), key=str),
+        )
         if missing or extra:
             raise ValueError(
-                f"load_state_dict: missing: {missing or 'none'}; not in the model: {extra or 'none'}; "
-                "the state must come from the same architecture"
+                f"load_state_dict: missing: {missing or 'none'}; "
+                f"not in the model: {extra or 'none'}; take the state of an equal architecture"
             )
         arrays = {name: np.asarray(state[name]) for name in own}
         wrong = [

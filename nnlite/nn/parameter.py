@@ -1,7 +1,7 @@
 """Parameters, and the flat arenas that hold them.
 
-The values of a model's parameters are views into one aligned array, their gradients into another, so
-that zeroing gradients is one fill and an optimiser step one kernel call.
+The values of a model's parameters are views into one aligned array, their gradients into another,
+so that zeroing gradients is one fill and an optimiser step one kernel call.
 """
 
 from __future__ import annotations

@@ -31,7 +31,8 @@ class Sequential(Module):
             if not isinstance(module, Module):
                 cure = "; pass Sequential(*layers)" if isinstance(module, (list, tuple)) else ""
                 raise TypeError(
-                    f"Sequential: argument {index}: expected a Module, got {type(module).__name__}{cure}"
+                    f"Sequential: argument {index}: expected a Module, "
+                    f"got {type(module).__name__}{cure}"
                 )
         places: dict[int, int] = {}
         for index, module in enumerate(modules):

@@ -13,8 +13,8 @@ _pointer = _native.pointer
 class Linear:
     """y = act(x W + b), samples as rows; W (D, K).
 
-    dx = dy W^T, dW += x^T (s dy), db += s sum_i dy_i. The gradient of the activation is taken by the
-    activation's own operation; see csrc/generic/Linear.c.
+    dx = dy W^T, dW += x^T (s dy), db += s sum_i dy_i. The gradient of the activation is taken by
+    the activation's own operation; see csrc/generic/Linear.c.
     """
 
     @staticmethod
@@ -57,7 +57,9 @@ class Linear:
     @staticmethod
     def check_grad(x: np.ndarray, grad: np.ndarray, weight: np.ndarray) -> None:
         """Requires the gradient of an output for this x."""
-        _check.matrix("Linear.backward", "grad_output", grad, weight.dtype, weight.shape[1], "features")
+        _check.matrix(
+            "Linear.backward", "grad_output", grad, weight.dtype, weight.shape[1], "features"
+        )
         if grad.shape[0] != x.shape[0]:
             raise ValueError(
                 f"Linear.backward: grad_output has {grad.shape[0]} rows, the input of forward had "

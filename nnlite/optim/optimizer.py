@@ -30,7 +30,9 @@ class Optimizer:
     def __init__(self, params: Iterable[Parameter] | Parameter) -> None:
         name = type(self).__name__
         if hasattr(params, "parameters"):
-            raise TypeError(f"{name}: params: expected Parameters, got a module; pass model.parameters()")
+            raise TypeError(
+                f"{name}: params: expected Parameters, got a module; pass model.parameters()"
+            )
         self.parameters = [params] if isinstance(params, Parameter) else list(params)
         for p in self.parameters:
             if not isinstance(p, Parameter):
