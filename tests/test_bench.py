@@ -177,6 +177,15 @@ def test_measure_with_a_clock_of_our_own():
     assert len(turns) > 6 and set(turns) == {"slow", "fast"}
 
 
+def test_noise_prolongs_measuring():
+    counts = {}
+    for name, durations in (("quiet", [0.01]), ("noisy", [0.01, 0.02])):
+        clock = Clock()
+        task = {name: clock.task(name, durations)}
+        counts[name] = len(timing.measure(task, seconds=0.5, clock=clock)[name].samples)
+    assert counts["noisy"] >= 1.8 * counts["quiet"]  # three times as long, calls half as fast
+
+
 def test_median_best_and_spread():
     measurement = timing.Measurement(1, [1.0, 2.0, 3.0, 4.0, 100.0])
     assert (measurement.median, measurement.best) == (3.0, 1.0)
@@ -253,7 +262,11 @@ def test_text_has_the_figures():
     assert bulk[1] == ["bulk", "-"]
     assert "numpy: 2.50x in the geometric mean\n" in text
     assert "torch: 0.50x in the geometric mean; below 1: digits-sgd 0.50x" in text
-    assert "~ noisy" in text
+    assert "~ noisy" in text and "Other programs" not in text
+    text = report.report(some_results(), [], ROOFLINE, {**FACTS, "other_load": 0.4})
+    assert text.endswith(
+        "Other programs took 40% of the cores meanwhile: run again on a quiet machine"
+    )
 
 
 @pytest.mark.parametrize("peers", [[], ["numpy"], ["numpy", "torch"]])
@@ -377,3 +390,12 @@ def test_facts_and_a_run_without_peers():
     workload = workloads.Workload("one", 1, (64, 64, 10))
     result = run_workload(workload, [], seconds=0.001)
     assert list(result.measurements) == ["nnlite"] and result.ratio("numpy") is None
+
+
+def test_other_load_leaves_our_own_out(monkeypatch):
+    """200 s of two cores: 150 busy, 110 of them ours, so others took a fifth."""
+    times = iter([(1000.0, 500.0, 30.0), (1200.0, 650.0, 140.0), None])
+    monkeypatch.setattr(facts.OtherLoad, "_times", staticmethod(lambda: next(times)))
+    load = facts.OtherLoad()
+    assert load.share() == pytest.approx(0.2)
+    assert load.share() is None

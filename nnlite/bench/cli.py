@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import nnlite as nn
-from nnlite.bench.facts import machine_facts
+from nnlite.bench.facts import OtherLoad, machine_facts
 from nnlite.bench.peers import Peer, PeerError, select_peers
 from nnlite.bench.plot import write_plot
 from nnlite.bench.report import as_dict, report, write_json
@@ -112,8 +112,9 @@ def run(args: argparse.Namespace) -> int:
         names = [peer.name for peer in peers]
         blas = bool({"numpy", "sklearn"} & set(names))
         with thread_limit(args.threads, blas) as threads:
-            facts = machine_facts(threads, names)
+            facts, load = machine_facts(threads, names), OtherLoad()
             results, roofline = _run_all(workloads, peers, args, threads)
+            facts["other_load"] = load.share()
     except (UsageError, UnknownNameError, PeerError) as error:
         _progress("")
         print(error, file=sys.stderr)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,33 @@ from nnlite._config import available_cores, processor
 from nnlite._native import build_facts
 from nnlite.bench.peers import PEERS
 from nnlite.bench.roofline import last_level_cache
+
+
+class OtherLoad:
+    """How much of the processor other programs took since this object was made."""
+
+    def __init__(self) -> None:
+        self._start = self._times()
+
+    @staticmethod
+    def _times() -> tuple[float, float, float] | None:
+        """Seconds of the whole machine, its busy ones, and this process's, or None if untold."""
+        try:
+            fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+        except OSError:
+            return None
+        times = [int(ticks) / os.sysconf("SC_CLK_TCK") for ticks in fields]
+        idle = times[3] + times[4]  # idle, waiting for a disk
+        own = os.times()
+        return sum(times), sum(times) - idle, own.user + own.system
+
+    def share(self) -> float | None:
+        """Share of all cores' time, 0 to 1; None where the system does not tell."""
+        end = self._times()
+        if self._start is None or end is None:
+            return None
+        total, busy, own = (b - a for a, b in zip(self._start, end, strict=True))
+        return min(1.0, max(0.0, (busy - own) / total)) if total > 0 else 0.0
 
 
 def blas() -> str:

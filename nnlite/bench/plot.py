@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from nnlite.bench.report import digits
 from nnlite.bench.roofline import Roofline
 from nnlite.bench.runner import Result
 
@@ -21,6 +22,19 @@ def _label(result: Result) -> str:
     return f"{workload.key}\n{workload.batch}: {workload.shape}"
 
 
+def _scale_ratios(axes: Any, ratios: Sequence[float]) -> None:
+    """A logarithmic axis around 1 with room for the numbers beside the bars."""
+    low, high = min([0.9, *ratios]), max([2.0, *ratios])
+    room = (high / low) ** 0.12
+    axes.set_xscale("log")
+    axes.set_xlim(low / room, high * room)
+    steps = (1, 2, 5) if high / low < 100 else (1,)
+    ticks = [step * 10.0**power for power in range(-4, 6) for step in steps]
+    ticks = [tick for tick in ticks if low / room <= tick <= high * room]
+    axes.set_xticks(ticks, [f"{tick:g}x" for tick in ticks])
+    axes.set_xticks([], minor=True)
+
+
 def _draw_ratios(axes: Any, results: Sequence[Result], peers: Sequence[str]) -> None:
     """Bars from 1: to the right where nnlite is the faster one."""
     height = BAR / max(len(peers), 1)
@@ -33,7 +47,7 @@ def _draw_ratios(axes: Any, results: Sequence[Result], peers: Sequence[str]) -> 
             label = peer if peer not in axes.get_legend_handles_labels()[1] else None
             axes.barh(y, ratio - 1, height, left=1, color=COLOURS[k % len(COLOURS)], label=label)
             axes.annotate(
-                f"{ratio:.3g}",
+                digits(ratio),
                 (ratio, y),
                 (4 if ratio >= 1 else -4, 0),
                 textcoords="offset points",
@@ -41,14 +55,7 @@ def _draw_ratios(axes: Any, results: Sequence[Result], peers: Sequence[str]) -> 
                 va="center",
                 fontsize=8,
             )
-    axes.set_xscale("log")
-    low, high = axes.get_xlim()
-    axes.set_xlim(min(low, 0.8) / 1.15, max(high, 2.0) * 1.25)
-    ticks = [
-        t for t in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500) if low / 2 < t < high * 2
-    ]
-    axes.set_xticks(ticks, [f"{tick:g}x" for tick in ticks])
-    axes.set_xticks([], minor=True)
+    _scale_ratios(axes, [ratio for r in results for p in peers if (ratio := r.ratio(p))])
     axes.axvline(1, color="black", linewidth=1)
     peer = peers[0] if len(peers) == 1 else "the peer"
     axes.set_title(f"Times faster than {peer}", fontsize=10, loc="left")
@@ -58,7 +65,7 @@ def _draw_peak(axes: Any, results: Sequence[Result], peak: float, threads: int) 
     shares = [result.gflops / peak for result in results]
     axes.barh(range(len(results)), shares, BAR, color=OWN_COLOUR)
     for row, (share, result) in enumerate(zip(shares, results, strict=True)):
-        text = f"{share:.1%}  {result.gflops:.3g} GFLOP/s"
+        text = f"{share:.1%}  {digits(result.gflops)} GFLOP/s"
         inside = share > 0.5
         axes.annotate(
             text,

@@ -13,11 +13,12 @@ from typing import Any
 
 from nnlite.bench.roofline import Roofline
 from nnlite.bench.runner import OWN, Result
+from nnlite.bench.timing import NOISY
 
-# A median whose middle half of samples spreads over more than this share of it gets a mark.
-NOISY = 0.25
-MARK = "~"
+MARK = "~"  # beside a median whose samples spread by more than NOISY
 WIDTH = 98
+# Other programs' share of the cores above which the reader is warned.
+BUSY = 0.05
 
 
 def digits(value: float) -> str:
@@ -78,7 +79,7 @@ def _peer_cells(result: Result, peer: str, width: int) -> str:
     ratio = result.ratio(peer)
     if ratio is None:
         return f"{'- ':>{width}}{'':8}"
-    return f"{_time(result, peer):>{width}}{digits(ratio):>7}x"
+    return f" {_time(result, peer):>{width - 1}}{digits(ratio):>7}x"
 
 
 def main_table(results: Sequence[Result], peak: float, baseline: str | None) -> str:
@@ -114,21 +115,28 @@ def peer_table(results: Sequence[Result], peers: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def summary(results: Sequence[Result], peers: Sequence[str]) -> str:
-    """What the ratios mean, their geometric means, and a warning about noise."""
+def summary(results: Sequence[Result], peers: Sequence[str], other_load: float | None) -> str:
+    """What the ratios mean, their geometric means, and warnings about noise."""
     lines = []
     if peers:
         lines.append("ratio: the peer's median over nnlite's; above 1, nnlite is the faster one")
     for peer in peers:
         ratios = {r.workload.key: ratio for r in results if (ratio := r.ratio(peer)) is not None}
         if not ratios:
+            lines.append(f"  {peer}: has nothing to measure here")
             continue
         text = f"  {peer}: {geometric_mean(ratios.values()):.2f}x in the geometric mean"
         slower = [f"{key} {ratio:.2f}x" for key, ratio in ratios.items() if ratio < 1]
-        lines.append(text + (f"; below 1: {', '.join(slower)}" if slower else ""))
+        text += f"; below 1: {', '.join(slower)}" if slower else ""
+        lines.append(textwrap.fill(text, WIDTH, subsequent_indent="    "))
     if any(m.spread > NOISY for result in results for m in result.measurements.values()):
         lines.append(
             f"{MARK} noisy: the middle half of the samples spreads over more than {NOISY:.0%}"
+        )
+    if other_load is not None and other_load > BUSY:
+        lines.append(
+            f"Other programs took {other_load:.0%} of the cores meanwhile: "
+            "run again on a quiet machine"
         )
     return "\n".join(lines)
 
@@ -143,7 +151,7 @@ def report(
     parts = [heading(facts, roofline), main_table(results, peak, baseline)]
     if others:
         parts.append(peer_table(results, others))
-    if text := summary(results, peers):
+    if text := summary(results, peers, facts.get("other_load")):
         parts.append(text)
     return "\n\n".join(parts)
 

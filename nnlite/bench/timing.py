@@ -14,6 +14,10 @@ Clock = Callable[[], float]
 SHORTEST_SAMPLE = 2e-3
 SAMPLES_PER_TURN = 3
 LEAST_ROUNDS = 3
+# While the samples of one of them spread by more than NOISY, measuring goes on, for up to PATIENCE
+# times as long.
+NOISY = 0.25
+PATIENCE = 3
 # Pause before a turn, in seconds: thread pools spin for a while after their last work (OpenBLAS
 # about 25 ms), and would take the next contender's cores.
 SETTLE = 0.03
@@ -95,7 +99,8 @@ def measure(
 
     Args:
         contenders: what to call, by name.
-        seconds: about how long to measure each of them; at least three rounds are run.
+        seconds: about how long to measure each of them, up to three times that on a noisy
+            machine; at least three rounds are run.
         settle: pause before each turn, in seconds; default 30 ms when there are several.
         clock: what reads the time, in seconds.
 
@@ -110,8 +115,13 @@ def measure(
         for name, function in contenders.items()
     }
     names = list(contenders)
-    spent, round_number = 0.0, 0
-    while round_number < LEAST_ROUNDS or spent < seconds * len(names):
+    spent, round_number, budget = 0.0, 0, seconds * len(names)
+
+    def enough() -> bool:
+        quiet = all(measurement.spread <= NOISY for measurement in results.values())
+        return round_number >= LEAST_ROUNDS and spent >= budget * (1 if quiet else PATIENCE)
+
+    while not enough():
         first = round_number % len(names)
         for name in names[first:] + names[:first]:
             spent += take_turn(contenders[name], results[name], settle, clock)
