@@ -36,6 +36,26 @@ enum nnl_activation { NNL_IDENTITY = 0, NNL_RELU = 1, NNL_SIGMOID = 2, NNL_TANH 
 
 enum nnl_reduction { NNL_MEAN = 1, NNL_SUM = 2 };
 
+/* Layers that a program can hold. */
+enum nnl_layer {
+    NNL_LINEAR = 1,
+    NNL_THRESHOLD = 2,
+    NNL_LAYER_SIGMOID = 3,
+    NNL_LAYER_TANH = 4,
+    NNL_SOFTMAX = 5,
+    NNL_LOGSOFTMAX = 6
+};
+
+/* One recorded layer call: rows of `inputs` columns become rows of `outputs` columns. */
+typedef struct {
+    int32_t layer;      /* enum nnl_layer */
+    int32_t activation; /* enum nnl_activation, computed in the same pass by a Linear */
+    int64_t inputs, outputs;
+    const void *weight; /* [inputs, outputs], for a Linear */
+    const void *bias;   /* [outputs] [OPTIONAL], for a Linear */
+    double threshold, value;
+} nnl_step;
+
 /* Text for a status code; never NULL. */
 const char *nnl_status_text(int status);
 
@@ -166,6 +186,11 @@ int NNL_(CrossEntropyCriterion_updateOutput)(int64_t N, int64_t K, const real *i
  * weight [INOUT] [n], velocity [INOUT] [n] [OPTIONAL]: needed when momentum != 0. */
 int NNL_(SGD_update)(int64_t n, const real *grad, real *weight, real *velocity, real lr,
                      real momentum, real weight_decay, int threads);
+
+/* Runs `count` >= 1 recorded layers forward: output [OUT] [N, outputs of the last] from
+ * input [N, inputs of the first]. */
+int NNL_(Program_updateOutput)(int64_t N, int64_t count, const nnl_step *steps, const real *input,
+                               real *output, int threads);
 
 /* output [OUT] [rows, width] = input[index[i], :], every index in [0, source_rows);
  * bad_row [OUT] [1] on NNL_EINDEX. */

@@ -21,6 +21,7 @@ SUFFIX = {"_f32": np.dtype(np.float32), "_f64": np.dtype(np.float64)}
 
 OK, EINVAL, ENOMEM, EINDEX = range(4)
 IDENTITY, RELU, SIGMOID, TANH = range(4)
+LINEAR, THRESHOLD, LAYER_SIGMOID, LAYER_TANH, SOFTMAX, LOGSOFTMAX = range(1, 7)
 MEAN, SUM = 1, 2
 
 
@@ -118,6 +119,11 @@ def pointer(array: np.ndarray) -> Any:
 def cell(ctype: str) -> Any:
     """A pointer to one new C number, for functions that return through an argument."""
     return _new(ctype + "*")
+
+
+def steps(count: int) -> Any:
+    """Room for so many recorded layer calls, all zero."""
+    return _new("nnl_step[]", count)
 
 
 def fail(operation: str, status: int, detail: str = "") -> NoReturn:

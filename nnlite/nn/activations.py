@@ -22,6 +22,11 @@ class _Activation(Module):
             self._keep(saved)
         return y
 
+    recordable = True
+
+    def _record(self, step: Any, activation: str | None) -> None:
+        step.layer, step.outputs = self.op.layer, step.inputs
+
     def _grad(self, saved: np.ndarray, grad_output: np.ndarray, want_input: bool) -> Any:
         return self.op.grad_input(saved, grad_output) if want_input else None
 

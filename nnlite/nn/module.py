@@ -76,6 +76,12 @@ class Module:
         operation = f"{type(self).__name__}.backward"
         _check.same_shape(operation, "grad_output", grad_output, saved, "the output of forward")
 
+    recordable = False  # True when _record can write this layer into a C program
+
+    def _record(self, step: Any, activation: str | None) -> None:
+        """Writes this layer into a step of a C program; `step.inputs` is set."""
+        raise TypeError(f"{type(self).__name__} cannot be recorded")
+
     def _keep(self, saved: Any) -> None:
         self._saved = saved
         self._forwards += 1
@@ -95,7 +101,7 @@ class Module:
         raise RuntimeError(
             f"{name}.backward: forward ran {count} times since the last backward, so it is not "
             "known which one is meant. Call backward after each forward, predict() or eval() "
-            "for passes without backward, forget() to drop a forward, or use one module object for each place"
+            "for passes without backward, forget() to drop a forward, or one module for each place"
         )
 
     def _check_backward(self, grad_output: np.ndarray) -> None:
@@ -246,9 +252,13 @@ class Module:
         X = rows_of("predict", "X", X)
         dtype = self._dtype() or (X.dtype if X.dtype in _check.FLOATS else _check.FLOAT32)
         if len(X) <= rows:
-            return self._run(converted(X, dtype), False)
+            return self._infer(converted(X, dtype))
         starts = range(0, len(X), rows)
-        return np.concatenate([self._run(converted(X[i : i + rows], dtype), False) for i in starts])
+        return np.concatenate([self._infer(converted(X[i : i + rows], dtype)) for i in starts])
+
+    def _infer(self, x: np.ndarray) -> np.ndarray:
+        """The output for converted rows; keeps nothing."""
+        return self._run(x, False)
 
     # Looks and copies.
 
@@ -260,7 +270,7 @@ class Module:
         return f"{type(self).__name__}({self._describe()})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in vars(self).items() if k not in ("_saved", "_forwards")}
+        return {k: v for k, v in vars(self).items() if k not in ("_saved", "_forwards", "_program")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from .activations import _Activation
+from .forward_program import ForwardProgram, record
 from .linear import Linear
-from .module import Module
+from .module import PREDICT_ROWS, Module
 from .parameter import gather
 
 
@@ -25,6 +26,8 @@ class Sequential(Module):
         TypeError: an argument is not a Module.
         ValueError: a module stands in two places; its backward could not tell them apart.
     """
+
+    _program: ForwardProgram | None = None
 
     def __init__(self, *modules: Module) -> None:
         for index, module in enumerate(modules):
@@ -81,6 +84,29 @@ class Sequential(Module):
             self._keep(None)
         return x
 
+    def _infer(self, x: np.ndarray) -> np.ndarray:
+        """Runs the recorded program of the chain; where there is none, the layers one by one."""
+        program = self._program
+        if program is None or not program.current():
+            program = self._program = record(self._plan, self.parameters())
+        if program is None or x.ndim != 2 or x.shape[1] != program.width:
+            return self._run(x, False)
+        return program.run(x)
+
+    def predict(self, X: Any, batch_size: int = PREDICT_ROWS) -> np.ndarray:
+        program = self._program
+        if (  # the shortest way for what needs no conversion
+            program is not None
+            and type(X) is np.ndarray
+            and X.dtype is program.dtype
+            and X.flags.carray
+            and type(batch_size) is int
+            and X.ndim == 2
+            and len(X) <= batch_size
+        ):
+            return self._infer(X)
+        return super().predict(X, batch_size)
+
     def _check_backward(self, grad_output: np.ndarray) -> None:
         self._check_pending()
         for module in self.layers:
@@ -111,7 +137,6 @@ class Sequential(Module):
 
     def __repr__(self) -> str:
         count = sum(p.size for p in self.parameters())
-        lines = [f"  ({index}) {module!r}" for index, module in enumerate(self.layers)]
-        indented = "\n".join(lines).replace("\n", "\n  ").rstrip()
-        body = f"\n{indented}\n" if lines else ""
+        lines = "".join(f"\n({i}) {module!r}" for i, module in enumerate(self.layers))
+        body = lines.replace("\n", "\n  ") + "\n" if lines else ""
         return f"Sequential({body})  # {count:,} parameters"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .. import _check, _native, functional
@@ -16,6 +18,16 @@ class Linear:
     dx = dy W^T, dW += x^T (s dy), db += s sum_i dy_i. The gradient of the activation is taken by
     the activation's own operation; see csrc/generic/Linear.c.
     """
+
+    @staticmethod
+    def record(
+        step: Any, weight: np.ndarray, bias: np.ndarray | None, activation: str | None
+    ) -> None:
+        """Writes this call into a step of a C program; the caller keeps the arrays alive."""
+        step.layer, step.outputs = _native.LINEAR, weight.shape[1]
+        step.activation = functional.ACTIVATIONS[activation]
+        step.weight = _pointer(weight)
+        step.bias = _native.NULL if bias is None else _pointer(bias)
 
     @staticmethod
     def forward(
