@@ -1,4 +1,4 @@
-"""Settings of the whole suite: fixed random numbers everywhere, and settings put back after each test."""
+"""The whole suite: the same random numbers in every run, settings put back after each test."""
 
 from __future__ import annotations
 

@@ -115,12 +115,16 @@ def call(
     for index, arg in enumerate(args):
         if isinstance(arg, Out):
             kind = np.dtype(arg.dtype or dtype)
-            arg_array = np.full(arg.shape, np.nan if kind.kind == "f" else -1, kind)
+            arg_array = np.full(
+                arg.shape, np.nan if kind.kind == "f" else np.int64(-1).astype(kind), kind
+            )
         elif isinstance(arg, (In, InOut)) and arg.array is not None:
             arg_array = arg.array
         else:
             same = isinstance(arg, Same)
-            values.append(values[arg.argument] if same else _native.NULL if isinstance(arg, In) else arg)
+            values.append(
+                values[arg.argument] if same else _native.NULL if isinstance(arg, In) else arg
+            )
             if same:
                 written.append(arg.argument)
                 shapes.append(args[arg.argument].array.shape)
@@ -138,7 +142,9 @@ def call(
         kept.check(f"{name}, argument {index}")
         if index not in written or status not in (_native.OK, _native.EINDEX):
             same_bytes(kept.array, first[index], f"{name}: argument {index} changed")
-    return [places[index].array.reshape(shape) for index, shape in zip(written, shapes, strict=True)]
+    return [
+        places[index].array.reshape(shape) for index, shape in zip(written, shapes, strict=True)
+    ]
 
 
 def _plain(array: np.ndarray) -> np.ndarray:
@@ -229,7 +235,9 @@ def wild(rng: np.random.Generator, n: int, dtype: np.dtype) -> np.ndarray:
     special = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, info.max, -info.max, info.tiny]
     special += [info.smallest_subnormal, -info.smallest_subnormal, 88.7, -103.9, 709.7, -745.1]
     choice = rng.integers(0, 8, n)
-    return np.where(choice == 0, bits, np.where(choice == 1, rng.choice(special, n).astype(dtype), usual))
+    return np.where(
+        choice == 0, bits, np.where(choice == 1, rng.choice(special, n).astype(dtype), usual)
+    )
 
 
 def sha(*arrays: np.ndarray) -> str:
@@ -240,7 +248,9 @@ def sha(*arrays: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def run_python(program: str, timeout: int = 120, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_python(
+    program: str, timeout: int = 120, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Runs a program in a fresh interpreter."""
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", program],

@@ -5,7 +5,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers import BUILDS, DTYPES, F32, F64, OTHERS, THREADS, AtPageEnd, In, InOut, Out, call, chain, same_bytes
+from helpers import (
+    BUILDS,
+    DTYPES,
+    F32,
+    F64,
+    OTHERS,
+    THREADS,
+    AtPageEnd,
+    In,
+    InOut,
+    Out,
+    call,
+    chain,
+    same_bytes,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,12 +43,16 @@ def laid_out(matrix: np.ndarray, layout: str, pad: int) -> tuple[np.ndarray, int
         "columns": (1, rows + pad),
         "sparse": (2 * columns + pad, 2),
     }[layout]
-    flat = np.full((rows - 1) * row + (columns - 1) * col + 1 if matrix.size else 0, np.nan, matrix.dtype)
+    flat = np.full(
+        (rows - 1) * row + (columns - 1) * col + 1 if matrix.size else 0, np.nan, matrix.dtype
+    )
     flat[(np.arange(rows)[:, None] * row + np.arange(columns) * col).ravel()] = matrix.ravel()
     return flat, row, col
 
 
-def gemm(isa, a, b, bias=None, stored=None, activation=0, layouts=("rows", "rows"), pad=0, **how) -> np.ndarray:
+def gemm(
+    isa, a, b, bias=None, stored=None, activation=0, layouts=("rows", "rows"), pad=0, **how
+) -> np.ndarray:
     """act(start + a b) by the kernel, over matrices whose rows lie `pad` apart; checks the gaps."""
     (m, k), n = a.shape, b.shape[1]
     width = n + pad
@@ -102,7 +120,15 @@ def test_threads_split_outputs_only(isa, dtype, rng):
         a, b, _, stored = operands(rng, dtype, m, n, k)
         for layouts in (("rows", "rows"), ("columns", "rows"), ("rows", "columns")):
             one, *others = (
-                gemm(isa, a, b, stored=stored, layouts=layouts, activation=_native.TANH, threads=threads)
+                gemm(
+                    isa,
+                    a,
+                    b,
+                    stored=stored,
+                    layouts=layouts,
+                    activation=_native.TANH,
+                    threads=threads,
+                )
                 for threads in THREADS
             )
             for other in others:
@@ -112,7 +138,10 @@ def test_threads_split_outputs_only(isa, dtype, rng):
 def test_error_bound(rng):
     """|c - exact| <= gamma_k |A| |B| with gamma_k = k u / (1 - k u) (Higham, section 3.1)."""
     a, b, *_ = operands(rng, F32, 60, 50, 3000)
-    for x, y, wide in ((a, b, np.float64), (a[:9].astype(F64), b[:, :9].astype(F64), np.longdouble)):
+    for x, y, wide in (
+        (a, b, np.float64),
+        (a[:9].astype(F64), b[:, :9].astype(F64), np.longdouble),
+    ):
         unit = np.finfo(x.dtype).eps / 2
         exact = x.astype(wide) @ y.astype(wide)
         bound = 3000 * unit / (1 - 3000 * unit) * (np.abs(x).astype(wide) @ np.abs(y).astype(wide))
@@ -142,7 +171,9 @@ def test_fused_activation_equals_the_kernel_after(isa, dtype, activation, rng):
         for begin in ({}, {"bias": bias}, {"stored": stored}):
             plain = gemm(isa, a, b, **begin)
             (after,) = call(isa, dtype, name, plain.size, In(plain), Out(plain.shape), *scalars)
-            same_bytes(gemm(isa, a, b, **begin, activation=activation, pad=2), after, f"{m} {n} {k}")
+            same_bytes(
+                gemm(isa, a, b, **begin, activation=activation, pad=2), after, f"{m} {n} {k}"
+            )
 
 
 @pytest.mark.parametrize("isa", BUILDS)
@@ -216,9 +247,18 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 @pytest.mark.parametrize("isa", BUILDS)
 def test_refuses(isa, case):
-    v = {"m": 2, "n": 3, "k": 4, "bias": None, "accumulate": 0, "activation": 0, "threads": 1, **REFUSED[case]}
+    v = {
+        "m": 2,
+        "n": 3,
+        "k": 4,
+        "bias": None,
+        "accumulate": 0,
+        "activation": 0,
+        "threads": 1,
+        **REFUSED[case],
+    }
     a, b, c = (InOut(np.full(12, value, F32)) for value in (1, 2, 3))  # call checks that all stay
     call(
-        isa, F32, "gemm", v["m"], v["n"], v["k"], a, 4, 1, b, 3, 1, c, 3, In(v["bias"]), v["accumulate"],
-        v["activation"], threads=v["threads"], status=_native.EINVAL,
+        isa, F32, "gemm", v["m"], v["n"], v["k"], a, 4, 1, b, 3, 1, c, 3, In(v["bias"]),
+        v["accumulate"], v["activation"], threads=v["threads"], status=_native.EINVAL,
     )  # fmt: skip

@@ -28,7 +28,9 @@ def test_fma_has_one_rounding(dtype, rng):
     for i in range(3000):
         exact = Fraction(float(a[i])) * Fraction(float(b[i])) + Fraction(float(c[i]))
         assert got[i] == rounded(exact, dtype), (a[i], b[i], c[i])
-    assert np.count_nonzero(got != a * b + c) > 500  # so a product that is rounded first is told apart
+    assert (
+        np.count_nonzero(got != a * b + c) > 500
+    )  # so a product that is rounded first is told apart
 
 
 def test_chain_by_hand():

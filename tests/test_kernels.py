@@ -8,9 +8,25 @@ import math
 import numpy as np
 import pytest
 from helpers import (
-    BUILDS, DTYPES, F32, F64, OTHERS, SIZES, THREADS, AtPageEnd, In, InOut, Out, Same, call, chain, fma,
-    same_bytes, ulps, wild,
-)  # fmt: skip
+    BUILDS,
+    DTYPES,
+    F32,
+    F64,
+    OTHERS,
+    SIZES,
+    THREADS,
+    AtPageEnd,
+    In,
+    InOut,
+    Out,
+    Same,
+    call,
+    chain,
+    fma,
+    same_bytes,
+    ulps,
+    wild,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,7 +51,9 @@ POINTWISE = {
 def pointwise(isa, name, arrays, **how) -> np.ndarray:
     scalars = POINTWISE[name][1]
     inputs = [In(array) for array in arrays]
-    return call(isa, arrays[0].dtype, name, arrays[0].size, *inputs, Out(arrays[0].shape), *scalars, **how)[0]
+    return call(
+        isa, arrays[0].dtype, name, arrays[0].size, *inputs, Out(arrays[0].shape), *scalars, **how
+    )[0]
 
 
 @pytest.mark.parametrize("name", POINTWISE)
@@ -48,12 +66,18 @@ def test_builds_give_the_same_bytes(dtype, name, rng):
         assert expected.shape == (n,)
         for isa in BUILDS:
             for offset in (0, 1, 3, 7):
-                same_bytes(pointwise(isa, name, arrays, offset=offset), expected, f"{isa} {n} + {offset}")
+                same_bytes(
+                    pointwise(isa, name, arrays, offset=offset), expected, f"{isa} {n} + {offset}"
+                )
             for place in range(1, count + 1):  # in place of each input
                 args = [InOut(x) if index == place - 1 else In(x) for index, x in enumerate(arrays)]
                 got = call(isa, dtype, name, n, *args, Same(place), *scalars, offset=n % 5)
                 same_bytes(got[0], expected, f"{isa} {n} in place of {place}")
-            same_bytes(pointwise(isa, name, arrays, place=AtPageEnd), expected, f"{isa} {n} at a page's end")
+            same_bytes(
+                pointwise(isa, name, arrays, place=AtPageEnd),
+                expected,
+                f"{isa} {n} at a page's end",
+            )
 
 
 @pytest.mark.parametrize("isa", BUILDS)
@@ -74,7 +98,9 @@ def _erf(x: np.ndarray) -> np.ndarray:
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return np.where(x >= 0, 1 / (1 + np.exp(-np.abs(x))), np.exp(-np.abs(x)) / (1 + np.exp(-np.abs(x))))
+    return np.where(
+        x >= 0, 1 / (1 + np.exp(-np.abs(x))), np.exp(-np.abs(x)) / (1 + np.exp(-np.abs(x)))
+    )
 
 
 # math.erf is double: against it a double may be another unit off.
@@ -106,9 +132,17 @@ def test_accuracy(name, exact, low, high, bound32, bound64, rng):
 
 INF, NAN = math.inf, math.nan
 KNOWN = [
-    ("Exp_updateOutput", [0.0, -0.0, 1.0, -INF, INF, NAN, 1e9, -1e9], [1, 1, math.e, 0, INF, NAN, INF, 0]),
+    (
+        "Exp_updateOutput",
+        [0.0, -0.0, 1.0, -INF, INF, NAN, 1e9, -1e9],
+        [1, 1, math.e, 0, INF, NAN, INF, 0],
+    ),
     ("Expm1_updateOutput", [-0.0, 0.0, -INF, INF, NAN, 1e-30], [-0.0, 0.0, -1, INF, NAN, 1e-30]),
-    ("Log_updateOutput", [1.0, 0.0, -0.0, -1.0, INF, NAN, -INF], [0.0, -INF, -INF, NAN, INF, NAN, NAN]),
+    (
+        "Log_updateOutput",
+        [1.0, 0.0, -0.0, -1.0, INF, NAN, -INF],
+        [0.0, -INF, -INF, NAN, INF, NAN, NAN],
+    ),
     ("Log1p_updateOutput", [0.0, -0.0, -1.0, -2.0, INF, NAN], [0.0, -0.0, -INF, NAN, INF, NAN]),
     ("Erf_updateOutput", [0.0, -0.0, INF, -INF, NAN, 40, -40], [0.0, -0.0, 1, -1, NAN, 1, -1]),
     ("Sigmoid_updateOutput", [0.0, INF, -INF, NAN, 1e30, -1e30], [0.5, 1, 0, NAN, 1, 0]),
@@ -121,7 +155,9 @@ KNOWN = [
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_known_values(dtype, name, x, y):
     for isa in BUILDS:
-        same_bytes(pointwise(isa, name, [np.array(x, dtype)]), np.array(y, np.float64).astype(dtype), isa)
+        same_bytes(
+            pointwise(isa, name, [np.array(x, dtype)]), np.array(y, np.float64).astype(dtype), isa
+        )
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -140,7 +176,9 @@ def test_gradients_are_their_formulas(dtype, rng):
 
 def sgd(isa, w, g, v, lr, momentum, decay, **how) -> list[np.ndarray]:
     velocity = In(None) if v is None else InOut(v)
-    return call(isa, w.dtype, "SGD_update", w.size, In(g), InOut(w), velocity, lr, momentum, decay, **how)
+    return call(
+        isa, w.dtype, "SGD_update", w.size, In(g), InOut(w), velocity, lr, momentum, decay, **how
+    )
 
 
 @pytest.mark.parametrize("momentum, decay", [(0, 0), (0, 0.01), (0.9, 0), (0.9, 0.01)])
@@ -173,7 +211,9 @@ def test_sgd_on_threads(rng):
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.3])
-@pytest.mark.parametrize("N, D, K", [(1, 1, 1), (3, 5, 7), (17, 33, 9), (40, 8, 70), (0, 3, 2), (600, 70, 90)])
+@pytest.mark.parametrize(
+    "N, D, K", [(1, 1, 1), (3, 5, 7), (17, 33, 9), (40, 8, 70), (0, 3, 2), (600, 70, 90)]
+)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_linear(dtype, N, D, K, scale, rng):
     x, dy, w, b = (rng.normal(size=s).astype(dtype) for s in ((N, D), (N, K), (D, K), K))
@@ -181,12 +221,31 @@ def test_linear(dtype, N, D, K, scale, rng):
     scaled, column = dtype.type(scale) * dy, db.copy()
     for row in scaled:  # a chain over the rows, from what is stored
         column += row
-    y, dx, weight = chain(x, w, b), chain(dy, w.T.copy(), dtype.type(0)), chain(x.T.copy(), scaled, dw)
+    y, dx, weight = (
+        chain(x, w, b),
+        chain(dy, w.T.copy(), dtype.type(0)),
+        chain(x.T.copy(), scaled, dw),
+    )
     for isa in BUILDS:
         for how in ({"offset": 1}, {"threads": 3}, {"place": AtPageEnd}):
-            got = call(isa, dtype, "Linear_updateOutput", N, D, K, In(x), Out((N, K)), In(w), In(b), 0, **how)
+            got = call(
+                isa,
+                dtype,
+                "Linear_updateOutput",
+                N,
+                D,
+                K,
+                In(x),
+                Out((N, K)),
+                In(w),
+                In(b),
+                0,
+                **how,
+            )
             same_bytes(got[0], y, f"{isa} y")
-            got = call(isa, dtype, "Linear_updateGradInput", N, D, K, In(dy), Out((N, D)), In(w), **how)
+            got = call(
+                isa, dtype, "Linear_updateGradInput", N, D, K, In(dy), Out((N, D)), In(w), **how
+            )
             same_bytes(got[0], dx, f"{isa} dx")
             for bias in (InOut(db), In(None)):
                 args = (In(x), In(dy), InOut(dw), bias, scale)
@@ -200,11 +259,17 @@ def test_linear(dtype, N, D, K, scale, rng):
 
 
 @given(
-    rows=st.integers(0, 20), width=st.integers(0, 40), source=st.integers(1, 30), dtype=st.sampled_from(DTYPES)
+    rows=st.integers(0, 20),
+    width=st.integers(0, 40),
+    source=st.integers(1, 30),
+    dtype=st.sampled_from(DTYPES),
 )
 def test_gather_rows(rows, width, source, dtype):
     rng = np.random.default_rng(rows * 41 + width)
-    x, index = wild(rng, source * width, dtype).reshape(source, width), rng.integers(0, source, rows)
+    x, index = (
+        wild(rng, source * width, dtype).reshape(source, width),
+        rng.integers(0, source, rows),
+    )
     for isa in BUILDS:
         args = (rows, width, source, In(x), In(index), Out((rows, width)), Out(1, np.int64))
         out, bad = call(isa, dtype, "gather_rows", *args, threads=None, offset=rows % 4)
@@ -245,7 +310,10 @@ REFUSED += [
 @pytest.mark.parametrize("name, args, threads", REFUSED)
 def test_refuses_sizes_and_settings(name, args, threads):
     if name == "gather_rows":
-        args = tuple(InOut(np.ones(4, np.int64)) if index in (4, 6) else arg for index, arg in enumerate(args))
+        args = tuple(
+            InOut(np.ones(4, np.int64)) if index in (4, 6) else arg
+            for index, arg in enumerate(args)
+        )
     for isa in BUILDS:
         call(isa, F32, name, *args, threads=threads, status=_native.EINVAL)
 
