@@ -67,7 +67,7 @@ class Parameter:
         dtype = _check.float_dtype("Parameter", values.dtype.newbyteorder("="))
         self.name = name
         self.shape, self.dtype, self.size = values.shape, dtype, values.size
-        self._arena: Arena | None = None
+        self._arena: Any = None
         self._offset = 0
         self._data = values
         self._grad = np.zeros(values.shape, dtype)
