@@ -88,42 +88,41 @@ static inline vreal V_(expm1)(vreal x)
     return V_(select)(linear, x, V_(add)(y, y));
 }
 
-/* sigmoid(-|x|) = z / (1 + z) with z = e^-|x| = 2^n (1 + u), which never overflows; for positive x
- * it is 1 minus that. With q about 1 / (1 + z) and e = 1 - q (1 + z), where 1 - q is exact,
- * 1 / (1 + z) = q (1 + e + e^2 + ...), and the rounding of z and q does not reach the result:
- * y = 2^n q (1 + u) (1 + g) = 2^n (q + q (u + g + u g)), g = e + e^2. */
+/* sigmoid(-|x|) = y = z / (1 + z) with z = e^-|x| = 2^n (1 + u), which never overflows; for positive
+ * x it is 1 - y. Rounding 1 + z would cost up to one unit in the last place, so the quotient is
+ * corrected by one Newton step: y += (z - y - y z) / (1 + z), where 1 / (1 + z) = 1 - y. */
 static inline vreal V_(sigmoid)(vreal x)
 {
     T_(reduced) k = T_(exp_reduce)(V_(max)(V_(set)(EXP_SMALLEST), T_(minus_abs)(x)));
     vreal one = V_(set)(1);
-    vreal u = V_(mul)(k.r, V_(fma)(T_(exp_tail)(k.r), k.r, one));
-    vreal z = V_(scale)(V_(add)(u, one), k.n);
-    vreal q = T_(reciprocal_1p)(z);
-    vreal e = V_(fnma)(q, z, V_(sub)(one, q));
-    vreal g = V_(fma)(e, e, e);
-    vreal y = V_(scale)(V_(fma)(q, V_(fma)(u, g, V_(add)(u, g)), q), k.n);
+    vreal u = V_(fma)(V_(mul)(k.r, k.r), T_(exp_tail)(k.r), k.r);
+    vreal z = V_(scale)(V_(add)(one, u), k.n);
+    vreal y = V_(div)(z, V_(add)(one, z));
+    vreal residual = V_(fnma)(y, z, V_(sub)(z, y));
+    y = V_(fma)(residual, V_(sub)(one, y), y);
     return V_(select)(V_(gt)(x, V_(zero)()), V_(sub)(one, y), y);
 }
 
 /* tanh|x| = (1 - z) / (1 + z) with z = e^-2|x|. The numerator 1 - z = (1 - 2^n) - 2^n u has no
- * cancellation; it is kept as f plus what rounding dropped, `low`. The denominator is
- * 2 - (f + low); with q about its inverse, e = 1 - q (2 - f - low), where 1 - 2 q is exact, and
- * g = e + e^2, the quotient is q (f + low) (1 + g) = q f + q (low + f g), rounded once. */
+ * cancellation; it is f plus what rounding dropped, `low`, and the denominator is 2 - f - low. The
+ * quotient y = f / (2 - f) is corrected by one Newton step: the residual is
+ * f - 2 y + y f + low (1 + y), f - 2 y being exact, and 1 / (2 - f) = (1 + y) / 2 = h. */
 static inline vreal V_(tanh)(vreal x)
 {
     vreal minus = T_(minus_abs)(x);
     vreal one = V_(set)(1);
+    vreal half = V_(set)((real)0.5);
     T_(reduced) k = T_(exp_reduce)(V_(max)(V_(set)(EXPM1_SMALLEST), V_(add)(minus, minus)));
     vreal u = V_(fma)(V_(mul)(k.r, k.r), T_(expm1_tail)(k.r), k.r);
     vreal s = T_(power_of_two)(k, one);
     vreal most = V_(sub)(one, s);
     vreal f = V_(fnma)(s, u, most);
     vreal low = V_(fnma)(s, u, V_(sub)(most, f));
-    vreal q = T_(reciprocal_1p)(V_(sub)(one, f));
-    vreal e = V_(fma)(q, low, V_(fma)(q, f, V_(fnma)(q, V_(set)(2), one)));
-    vreal g = V_(fma)(e, e, e);
-    vreal y = V_(fma)(q, f, V_(mul)(q, V_(fma)(f, g, low)));
-    return T_(copy_sign)(y, x);
+    vreal y = V_(div)(f, V_(sub)(V_(set)(2), f));
+    vreal h = V_(fma)(y, half, half);
+    vreal residual = V_(fma)(y, f, V_(sub)(V_(sub)(f, y), y));
+    residual = V_(fma)(V_(add)(low, low), h, residual);
+    return T_(copy_sign)(V_(fma)(residual, h, y), x);
 }
 
 /* x = 2^k m with sqrt(1/2) <= m < sqrt(2), as k and f = m - 1, which is exact; x positive and

@@ -27,11 +27,11 @@
 /* (e^r - 1 - r) / r^2 on |r| <= ln 2 / 2: error of e^r at most 3.2e-9 e^r. */
 static inline vreal T_(exp_tail)(vreal r)
 {
-    vreal p = V_(set)(0x1.6ac71ep-10f);
-    p = V_(fma)(p, r, V_(set)(0x1.123ddep-7f));
-    p = V_(fma)(p, r, V_(set)(0x1.555858p-5f));
-    p = V_(fma)(p, r, V_(set)(0x1.55548cp-3f));
-    return V_(fma)(p, r, V_(set)(0x1.fffffcp-2f));
+    vreal y = V_(mul)(r, r);
+    vreal low = V_(fma)(r, V_(set)(0x1.55548cp-3f), V_(set)(0x1.fffffcp-2f));
+    vreal high = V_(fma)(r, V_(set)(0x1.123ddep-7f), V_(set)(0x1.555858p-5f));
+    high = V_(fma)(y, V_(set)(0x1.6ac71ep-10f), high);
+    return V_(fma)(high, y, low);
 }
 
 /* The same with 1/2 kept: error of e^r - 1 at most 4.7e-10 |e^r - 1|, down to r = 0. */
@@ -43,15 +43,6 @@ static inline vreal T_(expm1_tail)(vreal r)
     p = V_(fma)(p, r, V_(set)(0x1.5554eap-5f));
     p = V_(fma)(p, r, V_(set)(0x1.555554p-3f));
     return V_(fma)(p, r, V_(set)(0.5f));
-}
-
-/* About 1 / (1 + z) on 0 <= z <= 1, relative error at most 1.8e-3. */
-static inline vreal T_(reciprocal_1p)(vreal z)
-{
-    vreal q = V_(set)(-0x1.c652c8p-3f);
-    q = V_(fma)(q, z, V_(set)(0x1.54be12p-1f));
-    q = V_(fma)(q, z, V_(set)(-0x1.e2b7cep-1f));
-    return V_(fma)(q, z, V_(set)(0x1.ff1cdcp-1f));
 }
 
 /* log(1 + f) - f on sqrt(1/2) <= 1 + f <= sqrt(2) = -f^2/2 + f^3 P(f): error at most 5.9e-9 |f|. */

@@ -38,18 +38,6 @@ static inline vreal T_(expm1_tail)(vreal r)
 
 static inline vreal T_(exp_tail)(vreal r) { return T_(expm1_tail)(r); }
 
-/* About 1 / (1 + z) on 0 <= z <= 1: a cubic within 1.8e-3, then one step of third order,
- * q (1 + e + e^2) with e = 1 - q (1 + z): relative error at most 5.2e-9. */
-static inline vreal T_(reciprocal_1p)(vreal z)
-{
-    vreal q = V_(set)(-0x1.c652bf7511312p-3);
-    q = V_(fma)(q, z, V_(set)(0x1.54be0eda0be38p-1));
-    q = V_(fma)(q, z, V_(set)(-0x1.e2b7ccfae68fbp-1));
-    q = V_(fma)(q, z, V_(set)(0x1.ff1cdbff0394bp-1));
-    vreal e = V_(fnma)(q, z, V_(sub)(V_(set)(1), q));
-    return V_(fma)(q, V_(fma)(e, e, e), q);
-}
-
 /* log(1 + f) - f on sqrt(1/2) <= 1 + f <= sqrt(2), by s = f / (2 + f) and
  * log(1 + f) = 2 atanh(s) = 2 s + s R(s^2) = f - f^2/2 + s (f^2/2 + R(s^2)).
  * Error of the polynomial at most 1.3e-18 |log(1 + f)|. */
