@@ -155,7 +155,7 @@ class Trainer:
             loss = self.loss.forward(output, y)
             self.optimizer.zero_grad()
             model._backward_from_loss(self.loss.backward())
-        except Exception:
+        except BaseException:  # also Ctrl-C
             model.forget()
             raise
         self.optimizer.step()

@@ -51,6 +51,13 @@ class ForwardProgram:
         return out
 
 
+def _recordable(module: Any) -> bool:
+    """True where `_record` writes what `_run` computes: not in a subclass with its own `_run`."""
+    kind: Any = type(module)
+    home = next(base for base in kind.__mro__ if "_record" in vars(base))
+    return module.recordable and kind._run is home._run
+
+
 def record(plan: Sequence[Any], parameters: Sequence[Parameter]) -> ForwardProgram | None:
     """The program of a chain, or None where a layer cannot be recorded or widths do not fit."""
     widths = [module.in_features for module, _ in plan if hasattr(module, "in_features")]
@@ -58,7 +65,7 @@ def record(plan: Sequence[Any], parameters: Sequence[Parameter]) -> ForwardProgr
         return None
     width = widths[0]
     for module, _ in plan:
-        if not module.recordable or getattr(module, "in_features", width) != width:
+        if not _recordable(module) or getattr(module, "in_features", width) != width:
             return None
         width = getattr(module, "out_features", width)
     return ForwardProgram(plan, parameters, widths[0])

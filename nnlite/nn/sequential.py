@@ -60,6 +60,7 @@ class Sequential(Module):
                 and type(last[0]) is Linear
                 and last[1] is None
                 and isinstance(module, _Activation)
+                and type(module)._run is _Activation._run
                 and module.fused
             ):
                 steps[-1] = (last[0], module)
@@ -76,9 +77,9 @@ class Sequential(Module):
                     x = module._run(x, keep, activation.fused)  # type: ignore[call-arg]
                     if keep:
                         activation._keep(x)
-        except Exception:
+        except BaseException:
             if keep:
-                self.forget()  # a later layer refused: the earlier ones have not run either
+                self.forget()  # a later layer refused, or Ctrl-C: the earlier ones have not run
             raise
         if keep:
             self._keep(None)
@@ -109,8 +110,12 @@ class Sequential(Module):
 
     def _check_backward(self, grad_output: np.ndarray) -> None:
         self._check_pending()
-        for module in self.layers:
-            module._check_pending()
+        try:
+            for module in self.layers:
+                module._check_pending()
+        except RuntimeError:
+            self.forget()  # so that the next forward and backward work
+            raise
         if self.layers:
             self.layers[-1]._check_backward(grad_output)
 
