@@ -43,9 +43,15 @@
 
 /* Bytes of one row of a block in the inner dimension, and rows: A's block is at most
  * NNL_GEMM_MC * NNL_GEMM_KC_BYTES = 240 KiB. */
+#ifndef NNL_GEMM_KC_BYTES
 #define NNL_GEMM_KC_BYTES 1536
-#define NNL_GEMM_MC 144
+#endif
+#ifndef NNL_GEMM_MC
+#define NNL_GEMM_MC 240
+#endif
+#ifndef NNL_GEMM_NC
 #define NNL_GEMM_NC 3072
+#endif
 
 /* Threads pay when each gets at least this many multiply-adds (about 8 us at 50 per ns). */
 #define NNL_GEMM_GRAIN 400000

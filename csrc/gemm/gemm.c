@@ -104,6 +104,14 @@ static void T_(block)(const T_(product) *g, int64_t i, int64_t rows, int64_t j, 
                 tile.a_col = height * (ptrdiff_t)sizeof(real);
             }
             tile.c = g->c + (i + ir) * g->c_row + j + jr;
+            tile.ahead = (const char *)tile.b;
+            tile.ahead_step = 0;
+            if (pack_b_now && panel * NNL_ALIGNMENT < NR * (int64_t)sizeof(real) && jr + lanes < columns && g->b_col == 1) {
+                tile.ahead = (const char *)(g->b + p * g->b_row + (j + jr + lanes)) + panel * NNL_ALIGNMENT;
+                tile.ahead_step = g->b_row * (ptrdiff_t)sizeof(real);
+            }
+            tile.next = panel + 1 < panels ? tile.c + height * g->c_row
+                                           : g->c + i * g->c_row + j + jr + lanes;
             T_(tile_kernel) *const *kernels = width > NNL_GEMM_NV
                                                   ? T_(widest_tile)(height, width, &width)
                                                   : T_(tiles)[height - 1][width - 1];

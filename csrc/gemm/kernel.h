@@ -20,6 +20,9 @@ typedef struct {
     const real *bias; /* start of every row, or NULL */
     bool accumulate;  /* start from c */
     int last;         /* lanes in use in the last vector of a row, 1..VLANES */
+    const real *next; /* the outputs of the tile after this one, to be fetched meanwhile */
+    const char *ahead; /* one line to be fetched with each inner index: a later panel of B */
+    ptrdiff_t ahead_step; /* bytes */
 } T_(tile);
 
 typedef void T_(tile_kernel)(const T_(tile) *);
@@ -49,12 +52,21 @@ NNL_INLINE void T_(run_tile)(const T_(tile) *tile, const int rows, const int vec
                             : V_(zero)();
         }
     }
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++) {
+        const char *line = (const char *)(tile->next + i * tile->c_row);
+        for (int byte = 0; byte < vectors * VLANES * (int)sizeof(real); byte += NNL_ALIGNMENT) {
+            __builtin_prefetch(line + byte, 1);
+        }
+    }
     const ptrdiff_t a_row = tile->a_row, a_col = tile->a_col, b_row = tile->b_row;
     const real *a0 = tile->a;
     const real *a1 = rows > 3 ? T_(step)(a0, 3 * a_row) : a0;
     const real *a2 = rows > 6 ? T_(step)(a0, 6 * a_row) : a0;
     const real *a3 = rows > 9 ? T_(step)(a0, 9 * a_row) : a0;
     const real *b = tile->b;
+    const char *ahead = tile->ahead;
+    const ptrdiff_t ahead_step = tile->ahead_step;
     for (int64_t p = tile->k; p > 0; p--) {
         vreal bp[NNL_GEMM_WIDE];
 #pragma GCC unroll 16
@@ -73,6 +85,8 @@ NNL_INLINE void T_(run_tile)(const T_(tile) *tile, const int rows, const int vec
         if (rows > 6) a2 = T_(step)(a2, a_col);
         if (rows > 9) a3 = T_(step)(a3, a_col);
         b += b_row;
+        __builtin_prefetch(ahead, 0, 2);
+        ahead += ahead_step;
     }
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++) {

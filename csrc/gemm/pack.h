@@ -4,35 +4,56 @@
  * holds `width` columns as rows of p: element (p, j) at p * width + j, zero where the matrix ends.
  * Included by gemm.c in each type pass. */
 
-/* to[p * height + i] = a[i * a_row + p * a_col] for i < rows, p < k; rows <= height. */
-static void T_(pack_panel)(int64_t k, int64_t rows, int64_t height, const real *a, int64_t a_row,
-                           int64_t a_col, real *to) {
-    int64_t p = 0;
-    if (a_col == 1) { /* each row of A is contiguous: transpose squares of registers */
-        for (; p + VLANES <= k; p += VLANES) {
-            real *square = to + p * height;
-            for (int64_t i = 0; i < rows; i += VLANES) {
-                vreal lines[VLANES];
-                int64_t lanes = nnl_min(VLANES, rows - i);
-                for (int r = 0; r < VLANES; r++) {
-                    lines[r] = r < lanes ? V_(load)(a + (i + r) * a_row + p) : V_(zero)();
-                }
-                V_(transpose)(lines);
-                for (int r = 0; r < VLANES; r++) {
-                    V_(store_n)(square + r * height + i, lines[r],
-                                (int)nnl_min(VLANES, height - i));
-                }
-            }
+/* to[p * height + i] = a[p * a_col + i]: rows of the panel are contiguous already. */
+static void T_(copy_panel)(int64_t k, int64_t rows, int64_t height, const real *a, int64_t a_col,
+                           real *to) {
+    if (rows == height && height == NNL_GEMM_NV * VLANES) { /* a whole panel of B */
+        for (int64_t p = 0; p < k; p++, a += a_col, to += NNL_GEMM_NV * VLANES) {
+            for (int v = 0; v < NNL_GEMM_NV; v++) V_(store)(to + v * VLANES, V_(load)(a + v * VLANES));
+        }
+        return;
+    }
+    for (int64_t p = 0; p < k; p++, a += a_col, to += height) {
+        for (int64_t i = 0; i < height; i += VLANES) {
+            int width = (int)nnl_min(VLANES, height - i), valid = (int)nnl_min(VLANES, rows - i);
+            V_(store_n)(to + i, V_(load_n)(a + i, valid), width);
         }
     }
-    for (; p < k; p++) {
-        const real *from = a + p * a_col;
-        real *row = to + p * height;
-        if (a_row == 1) {
-            memcpy(row, from, (size_t)rows * sizeof *row);
-        } else {
-            for (int64_t i = 0; i < rows; i++) row[i] = from[i * a_row];
+}
+
+/* to[p * height + i] = a[i * a_row + p]: rows of A are contiguous; transposes squares of registers. */
+static void T_(turn_panel)(int64_t k, int64_t rows, int64_t height, const real *a, int64_t a_row,
+                           real *to) {
+    for (int64_t p = 0; p < k; p += VLANES) {
+        int terms = (int)nnl_min(VLANES, k - p);
+        for (int64_t i = 0; i < height; i += VLANES) {
+            int width = (int)nnl_min(VLANES, height - i);
+            vreal lines[VLANES];
+            for (int r = 0; r < VLANES; r++) {
+                const real *from = a + (i + r) * a_row + p;
+                lines[r] = i + r >= rows     ? V_(zero)()
+                           : terms == VLANES ? V_(load)(from)
+                                             : V_(load_n)(from, terms);
+            }
+            V_(transpose)(lines);
+            for (int r = 0; r < terms; r++) V_(store_n)(to + (p + r) * height + i, lines[r], width);
         }
-        for (int64_t i = rows; i < height; i++) row[i] = 0;
+    }
+}
+
+/* to[p * height + i] = a[i * a_row + p * a_col] for i < rows, p < k, and 0 for rows <= i < height.
+ * One of the strides is 1 in every product of a layer; the last loop is for all others. */
+static void T_(pack_panel)(int64_t k, int64_t rows, int64_t height, const real *a, int64_t a_row,
+                           int64_t a_col, real *to) {
+    if (a_row == 1) {
+        T_(copy_panel)(k, rows, height, a, a_col, to);
+    } else if (a_col == 1) {
+        T_(turn_panel)(k, rows, height, a, a_row, to);
+    } else {
+        for (int64_t p = 0; p < k; p++) {
+            for (int64_t i = 0; i < height; i++) {
+                to[p * height + i] = i < rows ? a[i * a_row + p * a_col] : 0;
+            }
+        }
     }
 }
