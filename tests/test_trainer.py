@@ -29,7 +29,7 @@ def data(rows: int = ROWS) -> tuple[np.ndarray, np.ndarray]:
 
 def trainer_of(model=None, loss=None, seed=7, **options) -> nn.Trainer:
     model = model or network()
-    options = {"lr": 0.01, "momentum": 0.9, **options}
+    options = {"lr": 0.004, "momentum": 0.9, **options}
     return nn.Trainer(
         model, loss or nn.SoftmaxCE(), nn.optim.SGD(model.parameters(), **options), seed
     )
@@ -54,7 +54,7 @@ def fitted(X, y, **options) -> str:
 def test_fit_is_the_loop_by_hand(batch_size, shuffle):
     X, y = data()
     trainer, model, loss = trainer_of(), network(), nn.SoftmaxCE()
-    optimizer = nn.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    optimizer = nn.optim.SGD(model.parameters(), lr=0.004, momentum=0.9)
     history = trainer.fit(X, y, 3, batch_size, shuffle=shuffle, verbose=0)
     for epoch in range(3):
         order = permutation(ROWS, 7, epoch) if shuffle else np.arange(ROWS)
@@ -96,7 +96,7 @@ def test_train_step_is_loss_then_update():
     trainer, model, loss = trainer_of(momentum=0), network(), nn.SoftmaxCE()
     assert trainer.train_step(X, y) == loss(model(X), y)
     model.backward(loss.backward())
-    nn.optim.SGD(model.parameters(), lr=0.01).step()
+    nn.optim.SGD(model.parameters(), lr=0.004).step()
     assert weights(trainer) == sha(*(p.data for p in model.parameters()))
     assert trainer.train_step(X[:1].tolist(), y[:1].tolist()) == pytest.approx(
         loss.evaluate(model.predict(X[:1]), y[:1]), rel=1e-6
