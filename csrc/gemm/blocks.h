@@ -44,13 +44,18 @@
 /* Bytes of one row of a block in the inner dimension, and rows: A's block is at most
  * NNL_GEMM_MC * NNL_GEMM_KC_BYTES = 240 KiB. */
 #ifndef NNL_GEMM_KC_BYTES
-#define NNL_GEMM_KC_BYTES 1536
+#define NNL_GEMM_KC_BYTES 3072
 #endif
 #ifndef NNL_GEMM_MC
 #define NNL_GEMM_MC 240
 #endif
 #ifndef NNL_GEMM_NC
 #define NNL_GEMM_NC 3072
+#endif
+
+/* A transposed B is read in place, and the small A packed instead, up to this many rows of A. */
+#ifndef NNL_GEMM_TURN
+#define NNL_GEMM_TURN 256
 #endif
 
 /* Threads pay when each gets at least this many multiply-adds (about 8 us at 50 per ns). */

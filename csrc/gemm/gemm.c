@@ -23,134 +23,33 @@
 
 #include "gemm/kernel.h"
 #include "gemm/pack.h"
+#include "gemm/product.h"
 
-#define NR (NNL_GEMM_NV * VLANES)
-#define KC (NNL_GEMM_KC_BYTES / (int64_t)sizeof(real))
-
-/* The whole product, and how it is cut. */
-typedef struct {
-    int64_t m, n, k;
-    const real *a;
-    int64_t a_row, a_col;
-    const real *b;
-    int64_t b_row, b_col;
-    real *c;
-    int64_t c_row;
-    const real *bias;
-    bool accumulate;
-    int activation;
-    bool pack_a, pack_b;
-    int64_t down, across; /* the grid of parts, one for each thread */
-    int64_t mc, nc, kc;   /* block sizes, at most the size of a part */
-    real *scratch;        /* packed A and B of every part, or NULL */
-} T_(product);
-
-/* Applies the activation to a tile that has just been stored and is still in the first cache. */
-static void T_(activate)(int64_t rows, int64_t columns, real *c, int64_t c_row, int activation) {
-    for (int64_t i = 0; i < rows; i++, c += c_row) {
-        for (int64_t j = 0; j < columns; j += VLANES) {
-            int lanes = (int)nnl_min(VLANES, columns - j);
-            vreal x = V_(load_n)(c + j, lanes);
-            if (activation == NNL_RELU) {
-                x = V_(select)(V_(le)(x, V_(zero)()), V_(zero)(), x);
-            } else if (activation == NNL_SIGMOID) {
-                x = V_(sigmoid)(x);
-            } else {
-                x = V_(tanh)(x);
-            }
-            V_(store_n)(c + j, x, lanes);
-        }
-    }
+/* Elements of packed A and of packed B that one part needs, each a whole number of lines. */
+static int64_t T_(packed_a)(const T_(product) *g) {
+    return g->pack_a ? nnl_ceil_div(g->mc * g->kc, NNL_LANES) * NNL_LANES : 0;
 }
-
-/* Elements of packed A and of packed B that one part needs. */
-static int64_t T_(packed_a)(const T_(product) *g) { return g->pack_a ? g->mc * g->kc : 0; }
 static int64_t T_(packed_b)(const T_(product) *g) {
     return g->pack_b ? nnl_ceil_div(g->nc, NR) * NR * g->kc : 0;
 }
 
-/* Rows [i, i + rows) x columns [j, j + columns): the two inner loops over one packed or plain block
- * of `terms` inner indices from p on. */
-static void T_(block)(const T_(product) *g, int64_t i, int64_t rows, int64_t j, int64_t columns,
-                      int64_t p, int64_t terms, real *a_pack, real *b_pack, bool pack_b_now) {
-    int64_t panels = nnl_ceil_div(rows, NNL_GEMM_MR);
-    bool last_terms = p + terms == g->k;
-    T_(tile) tile = {.k = terms, .c_row = g->c_row, .accumulate = g->accumulate || p > 0};
-    for (int64_t jr = 0; jr < columns;) {
-        int width;
-        int64_t vectors = nnl_ceil_div(columns - jr, VLANES), top = nnl_ceil_div(rows, panels);
-        T_(widest_tile)(top, g->pack_b ? nnl_min(vectors, NNL_GEMM_NV) : vectors, &width);
-        int64_t lanes = nnl_min(columns - jr, width * VLANES);
-        tile.last = (int)(lanes - (width - 1) * VLANES);
-        tile.bias = g->bias && p == 0 ? g->bias + j + jr : NULL;
-        tile.b = g->b + p * g->b_row + (j + jr) * g->b_col;
-        tile.b_row = g->b_row;
-        if (g->pack_b) {
-            real *panel = b_pack + jr * terms;
-            if (pack_b_now) {
-                T_(pack_panel)(terms, lanes, width * VLANES, tile.b, g->b_col, g->b_row, panel);
-            }
-            tile.b = panel;
-            tile.b_row = width * VLANES;
-        }
-        for (int64_t panel = 0; panel < panels; panel++) {
-            int64_t ir = rows * panel / panels, height = rows * (panel + 1) / panels - ir;
-            tile.a = g->a + (i + ir) * g->a_row + p * g->a_col;
-            tile.a_row = g->a_row * (ptrdiff_t)sizeof(real);
-            tile.a_col = g->a_col * (ptrdiff_t)sizeof(real);
-            if (g->pack_a) {
-                tile.a = a_pack + ir * terms;
-                tile.a_row = sizeof(real);
-                tile.a_col = height * (ptrdiff_t)sizeof(real);
-            }
-            tile.c = g->c + (i + ir) * g->c_row + j + jr;
-            tile.ahead = (const char *)tile.b;
-            tile.ahead_step = 0;
-            if (pack_b_now && panel * NNL_ALIGNMENT < NR * (int64_t)sizeof(real) && jr + lanes < columns && g->b_col == 1) {
-                tile.ahead = (const char *)(g->b + p * g->b_row + (j + jr + lanes)) + panel * NNL_ALIGNMENT;
-                tile.ahead_step = g->b_row * (ptrdiff_t)sizeof(real);
-            }
-            tile.next = panel + 1 < panels ? tile.c + height * g->c_row
-                                           : g->c + i * g->c_row + j + jr + lanes;
-            T_(tile_kernel) *const *kernels = width > NNL_GEMM_NV
-                                                  ? T_(widest_tile)(height, width, &width)
-                                                  : T_(tiles)[height - 1][width - 1];
-            kernels[tile.last < VLANES](&tile);
-            if (last_terms && g->activation != NNL_IDENTITY) {
-                T_(activate)(height, lanes, tile.c, g->c_row, g->activation);
-            }
-        }
-        jr += width * VLANES;
-    }
-}
-
-/* Packs rows [i, i + rows) of A in the panels that block() reads. */
-static void T_(pack_rows)(const T_(product) *g, int64_t i, int64_t rows, int64_t p, int64_t terms,
-                          real *a_pack) {
-    int64_t panels = nnl_ceil_div(rows, NNL_GEMM_MR);
-    for (int64_t panel = 0; panel < panels; panel++) {
-        int64_t ir = rows * panel / panels, height = rows * (panel + 1) / panels - ir;
-        T_(pack_panel)(terms, height, height, g->a + (i + ir) * g->a_row + p * g->a_col, g->a_row,
-                       g->a_col, a_pack + ir * terms);
-    }
-}
-
-/* One part of C, by one thread: the three outer loops. B is packed panel by panel just before the
- * first block of rows reads it, so that it is in the first cache then. */
+/* One part of C, rows [i0, i1) x columns [j0, j1), by one thread: the three outer loops. */
 static void T_(part)(const T_(product) *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1,
                      real *a_pack, real *b_pack) {
-    for (int64_t jc = j0; jc < j1; jc += g->nc) {
-        int64_t columns = nnl_min(g->nc, j1 - jc);
-        int64_t p = 0;
+    T_(block) at = {.a_pack = a_pack, .b_pack = b_pack};
+    for (at.j = j0; at.j < j1; at.j += g->nc) {
+        at.columns = nnl_min(g->nc, j1 - at.j);
+        at.p = 0;
         do { /* once even without a single term: the start still has to be stored */
-            int64_t terms = nnl_min(g->kc, g->k - p);
-            for (int64_t ic = i0; ic < i1; ic += g->mc) {
-                int64_t rows = nnl_min(g->mc, i1 - ic);
-                if (g->pack_a) T_(pack_rows)(g, ic, rows, p, terms, a_pack);
-                T_(block)(g, ic, rows, jc, columns, p, terms, a_pack, b_pack, ic == i0);
+            at.terms = nnl_min(g->kc, g->k - at.p);
+            for (at.i = i0; at.i < i1; at.i += g->mc) {
+                at.rows = nnl_min(g->mc, i1 - at.i);
+                at.pack_b_now = g->pack_b && at.i == i0;
+                if (g->pack_a) T_(pack_rows)(g, &at);
+                T_(run_block)(g, &at);
             }
-            p += terms;
-        } while (p < g->k);
+            at.p += at.terms;
+        } while (at.p < g->k);
     }
 }
 
@@ -164,40 +63,62 @@ static void T_(parts)(void *context, int64_t begin, int64_t end) {
         int64_t i1 = nnl_min(g->m, tiles_down * (y + 1) / g->down * NNL_GEMM_MR);
         int64_t j0 = tiles_across * x / g->across * NR;
         int64_t j1 = nnl_min(g->n, tiles_across * (x + 1) / g->across * NR);
-        real *a_pack = g->scratch, *b_pack = NULL;
+        real *a_pack = NULL, *b_pack = NULL;
         if (g->scratch) {
-            a_pack += index * (T_(packed_a)(g) + T_(packed_b)(g));
+            a_pack = g->scratch + index * (T_(packed_a)(g) + T_(packed_b)(g));
             b_pack = a_pack + T_(packed_a)(g);
         }
         if (i0 < i1 && j0 < j1) T_(part)(g, i0, i1, j0, j1, a_pack, b_pack);
     }
 }
 
-/* Chooses packing, grid and blocks. */
-static void T_(plan)(T_(product) *g, int threads) {
-    /* B must be packed when its rows are not contiguous; also when several blocks of rows read it
-     * again and its rows lie far apart (each row another page, and few cache sets for all). */
-    g->pack_b = g->b_col != 1 || (g->m > 2 * NNL_GEMM_MR && g->n > NR && g->k * g->n > 64 * 1024);
-    /* A transposed is packed when several panels of B read it again. */
-    g->pack_a =
-        g->a_col != 1 ? g->n > 2 * NR && g->m > 1 : g->m * g->k > 64 * 1024 && g->n > 4 * NR;
+/* Turns the product when B is transposed and A has few rows: then B's own rows serve as rows of
+ * the turned product, where they are read in place, and only the small A is packed. The rows of A
+ * must fill vectors, as they become the columns. */
+static void T_(choose_orientation)(T_(product) *g) {
+    int64_t lanes = nnl_ceil_div(g->m, VLANES) * VLANES;
+    if (g->b_row != 1 || g->b_col == 1 || g->bias || g->activation != NNL_IDENTITY) return;
+    if (g->m > NNL_GEMM_TURN || 4 * g->m < 3 * lanes) return;
+    const T_(product) o = *g;
+    g->turned = true;
+    g->m = o.n, g->n = o.m;
+    g->a = o.b, g->a_row = o.b_col, g->a_col = o.b_row;
+    g->b = o.a, g->b_row = o.a_col, g->b_col = o.a_row;
+}
+
+/* Chooses what is packed. */
+static void T_(choose_packing)(T_(product) *g) {
+    /* B must be packed when its rows are not contiguous; it pays when several panels of rows read
+     * it and its rows lie far apart: each on another page, and few cache sets for all. */
+    bool large = g->k * g->n > 64 * 1024;
+    g->pack_b = g->b_col != 1 || (large && g->m > 2 * NNL_GEMM_MR && g->n > NR);
+    /* A in rows is read in place, twelve streams at a time, until it outgrows the cache; its
+     * transpose is packed when several panels of B read it. */
+    bool rows = g->a_col == 1;
+    g->pack_a = rows ? g->m * g->k > 64 * 1024 && g->n > 4 * NR : g->n > 2 * NR && g->m > 1;
+}
+
+/* Chooses the grid of parts: the one whose largest part is smallest; ties go to cutting columns,
+ * where no panel of B is packed twice. */
+static void T_(choose_grid)(T_(product) *g, int threads) {
     double work = (double)g->m * (double)g->n * (double)g->k / NNL_GEMM_GRAIN;
     int64_t parts = work >= threads ? threads : work > 1 ? (int64_t)work : 1;
     int64_t tiles_down = nnl_ceil_div(g->m, NNL_GEMM_MR), tiles_across = nnl_ceil_div(g->n, NR);
-    /* The grid with the smallest largest part; ties go to splitting columns, which packs B once. */
     int64_t best = INT64_MAX;
     for (int64_t across = nnl_min(parts, tiles_across); across >= 1; across--) {
         int64_t down = nnl_min(parts / across, tiles_down);
-        int64_t cost = nnl_ceil_div(tiles_down, down) * nnl_ceil_div(tiles_across, across);
-        if (cost < best) {
-            best = cost;
+        int64_t largest = nnl_ceil_div(tiles_down, down) * nnl_ceil_div(tiles_across, across);
+        if (largest < best) {
+            best = largest;
             g->down = down;
             g->across = across;
         }
     }
-    g->mc = nnl_min(NNL_GEMM_MC, nnl_ceil_div(tiles_down, g->down) * NNL_GEMM_MR);
+    int64_t rows = nnl_ceil_div(tiles_down, g->down) * NNL_GEMM_MR;
+    g->mc = nnl_min(NNL_GEMM_MC, rows);
     g->nc = nnl_min(NNL_GEMM_NC, nnl_ceil_div(tiles_across, g->across) * NR);
-    g->kc = nnl_min(KC, nnl_max(g->k, 1));
+    /* A panel of B that only one block of rows reads is kept shorter: it is fetched from afar. */
+    g->kc = nnl_min(rows > NNL_GEMM_MC ? KC : KC / 2, nnl_max(g->k, 1));
 }
 
 NNL_API int NNL_(gemm)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, int64_t a_col,
@@ -209,21 +130,14 @@ NNL_API int NNL_(gemm)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a
         return NNL_EINVAL;
     }
     if (m == 0 || n == 0) return NNL_OK;
-    T_(product) g = {.m = m,
-                     .n = n,
-                     .k = k,
-                     .a = a,
-                     .a_row = a_row,
-                     .a_col = a_col,
-                     .b = b,
-                     .b_row = b_row,
-                     .b_col = b_col,
-                     .c = c,
-                     .c_row = c_row,
-                     .bias = bias,
-                     .accumulate = accumulate != 0,
-                     .activation = activation};
-    T_(plan)(&g, threads);
+    T_(product) g = {.m = m, .n = n, .k = k, .c = c, .c_row = c_row, .bias = bias};
+    g.a = a, g.a_row = a_row, g.a_col = a_col;
+    g.b = b, g.b_row = b_row, g.b_col = b_col;
+    g.accumulate = accumulate != 0;
+    g.activation = activation;
+    T_(choose_orientation)(&g);
+    T_(choose_packing)(&g);
+    T_(choose_grid)(&g, threads);
     if (g.pack_a || g.pack_b) {
         int64_t part = T_(packed_a)(&g) + T_(packed_b)(&g);
         if (!nnl_size_ok(part, g.down * g.across, sizeof(real))) return NNL_EINVAL;

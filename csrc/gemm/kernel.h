@@ -16,12 +16,12 @@ typedef struct {
     const real *b;
     ptrdiff_t b_row; /* elements */
     real *c;
-    ptrdiff_t c_row;  /* elements */
-    const real *bias; /* start of every row, or NULL */
-    bool accumulate;  /* start from c */
-    int last;         /* lanes in use in the last vector of a row, 1..VLANES */
-    const real *next; /* the outputs of the tile after this one, to be fetched meanwhile */
-    const char *ahead; /* one line to be fetched with each inner index: a later panel of B */
+    ptrdiff_t c_row;      /* elements */
+    const real *bias;     /* start of every row, or NULL */
+    bool accumulate;      /* start from c */
+    int last;             /* lanes in use in the last vector of a row, 1..VLANES */
+    const real *next;     /* the outputs of the tile after this one, to be fetched meanwhile */
+    const char *ahead;    /* one line to be fetched with each inner index: a later panel of B */
     ptrdiff_t ahead_step; /* bytes */
 } T_(tile);
 
@@ -132,21 +132,20 @@ static T_(tile_kernel) *const T_(tiles)[NNL_GEMM_MR][NNL_GEMM_NV][2] = {
 #undef NNL_EACH_ROW
 };
 
-/* The widest tile of so many rows in at most so many vectors; its width is stored. */
-static inline T_(tile_kernel) *const *T_(widest_tile)(int64_t rows, int64_t vectors, int *width) {
+/* Vectors of the widest tile of so many rows, of at most so many. */
+static inline int T_(tile_width)(int64_t rows, int64_t vectors) {
+    if (rows == 1 && vectors >= 8) return 8;
+    if (rows <= 3 && vectors >= 4) return 4;
+    return vectors >= NNL_GEMM_NV ? NNL_GEMM_NV : 1;
+}
+
+static inline T_(tile_kernel) *T_(kernel_for)(int64_t rows, int width, bool partial) {
     static T_(tile_kernel) *const one_by_8[2] = NNL_TILE_ENTRY(1, 8);
     static T_(tile_kernel) *const by_4[3][2] = {NNL_TILE_ENTRY(1, 4), NNL_TILE_ENTRY(2, 4),
                                                 NNL_TILE_ENTRY(3, 4)};
-    if (rows == 1 && vectors >= 8) {
-        *width = 8;
-        return one_by_8;
-    }
-    if (rows <= 3 && vectors >= 4) {
-        *width = 4;
-        return by_4[rows - 1];
-    }
-    *width = vectors >= NNL_GEMM_NV ? NNL_GEMM_NV : 1;
-    return T_(tiles)[rows - 1][*width - 1];
+    if (width == 8) return one_by_8[partial];
+    if (width == 4) return by_4[rows - 1][partial];
+    return T_(tiles)[rows - 1][width - 1][partial];
 }
 
 #undef NNL_TILE

@@ -9,7 +9,8 @@ static void T_(copy_panel)(int64_t k, int64_t rows, int64_t height, const real *
                            real *to) {
     if (rows == height && height == NNL_GEMM_NV * VLANES) { /* a whole panel of B */
         for (int64_t p = 0; p < k; p++, a += a_col, to += NNL_GEMM_NV * VLANES) {
-            for (int v = 0; v < NNL_GEMM_NV; v++) V_(store)(to + v * VLANES, V_(load)(a + v * VLANES));
+            for (int v = 0; v < NNL_GEMM_NV; v++)
+                V_(store)(to + v * VLANES, V_(load)(a + v * VLANES));
         }
         return;
     }
@@ -21,22 +22,23 @@ static void T_(copy_panel)(int64_t k, int64_t rows, int64_t height, const real *
     }
 }
 
-/* to[p * height + i] = a[i * a_row + p]: rows of A are contiguous; transposes squares of registers. */
-static void T_(turn_panel)(int64_t k, int64_t rows, int64_t height, const real *a, int64_t a_row,
-                           real *to) {
-    for (int64_t p = 0; p < k; p += VLANES) {
-        int terms = (int)nnl_min(VLANES, k - p);
-        for (int64_t i = 0; i < height; i += VLANES) {
-            int width = (int)nnl_min(VLANES, height - i);
+/* to[c * to_row + r] = from[r * from_row + c] for r < rows, c < columns, and 0 for rows <= r < height:
+ * transposes square by square in registers. */
+static void T_(turn)(int64_t rows, int64_t height, int64_t columns, const real *from,
+                     int64_t from_row, real *to, int64_t to_row) {
+    for (int64_t c = 0; c < columns; c += VLANES) {
+        int across = (int)nnl_min(VLANES, columns - c);
+        for (int64_t r = 0; r < height; r += VLANES) {
+            int down = (int)nnl_min(VLANES, height - r);
             vreal lines[VLANES];
-            for (int r = 0; r < VLANES; r++) {
-                const real *from = a + (i + r) * a_row + p;
-                lines[r] = i + r >= rows     ? V_(zero)()
-                           : terms == VLANES ? V_(load)(from)
-                                             : V_(load_n)(from, terms);
+            for (int l = 0; l < VLANES; l++) {
+                const real *line = from + (r + l) * from_row + c;
+                lines[l] = r + l >= rows      ? V_(zero)()
+                           : across == VLANES ? V_(load)(line)
+                                              : V_(load_n)(line, across);
             }
             V_(transpose)(lines);
-            for (int r = 0; r < terms; r++) V_(store_n)(to + (p + r) * height + i, lines[r], width);
+            for (int l = 0; l < across; l++) V_(store_n)(to + (c + l) * to_row + r, lines[l], down);
         }
     }
 }
@@ -48,7 +50,7 @@ static void T_(pack_panel)(int64_t k, int64_t rows, int64_t height, const real *
     if (a_row == 1) {
         T_(copy_panel)(k, rows, height, a, a_col, to);
     } else if (a_col == 1) {
-        T_(turn_panel)(k, rows, height, a, a_row, to);
+        T_(turn)(rows, height, k, a, a_row, to, height);
     } else {
         for (int64_t p = 0; p < k; p++) {
             for (int64_t i = 0; i < height; i++) {

@@ -1,0 +1,139 @@
+/* product.h: a product as it is computed, and the two inner loops over one block of it.
+ * Included by gemm.c in each type pass. */
+
+#define NR (NNL_GEMM_NV * VLANES)
+#define KC (NNL_GEMM_KC_BYTES / (int64_t)sizeof(real))
+
+/* The whole product, and how it is cut. A turned product computes the transpose of what was asked,
+ * C^T = B^T A^T: then C's element (i, j) lies at c[i + j * c_row]. */
+typedef struct {
+    int64_t m, n, k;
+    const real *a;
+    int64_t a_row, a_col;
+    const real *b;
+    int64_t b_row, b_col;
+    real *c;
+    int64_t c_row;
+    const real *bias;
+    bool accumulate;
+    int activation;
+    bool turned;
+    bool pack_a, pack_b;
+    int64_t down, across; /* the grid of parts, one for each thread */
+    int64_t mc, nc, kc;   /* block sizes, at most the size of a part */
+    real *scratch;        /* packed A and B of every part, or NULL */
+} T_(product);
+
+/* One block: rows [i, i + rows) x columns [j, j + columns) x inner indices [p, p + terms). */
+typedef struct {
+    int64_t i, rows, j, columns, p, terms;
+    real *a_pack, *b_pack;
+    bool pack_b_now; /* the first block of rows packs B panel by panel, just before it is read */
+} T_(block);
+
+/* Rows of a block go in panels of at most NNL_GEMM_MR, as even as can be: two panels of 7 and 6 rows
+ * keep the multipliers busier than one of 12 and one of 1. */
+static inline int64_t T_(panel_start)(int64_t rows, int64_t panels, int64_t panel) {
+    return rows * panel / panels;
+}
+
+/* Applies the activation to a tile that has just been stored and is still in the first cache. */
+static void T_(activate)(int64_t rows, int64_t columns, real *c, int64_t c_row, int activation) {
+    for (int64_t i = 0; i < rows; i++, c += c_row) {
+        for (int64_t j = 0; j < columns; j += VLANES) {
+            int lanes = (int)nnl_min(VLANES, columns - j);
+            vreal x = V_(load_n)(c + j, lanes);
+            if (activation == NNL_RELU) {
+                x = V_(select)(V_(le)(x, V_(zero)()), V_(zero)(), x);
+            } else if (activation == NNL_SIGMOID) {
+                x = V_(sigmoid)(x);
+            } else {
+                x = V_(tanh)(x);
+            }
+            V_(store_n)(c + j, x, lanes);
+        }
+    }
+}
+
+/* Packs the rows of a block of A, panel after panel. */
+static void T_(pack_rows)(const T_(product) *g, const T_(block) *at) {
+    int64_t panels = nnl_ceil_div(at->rows, NNL_GEMM_MR);
+    for (int64_t panel = 0; panel < panels; panel++) {
+        int64_t ir = T_(panel_start)(at->rows, panels, panel);
+        int64_t height = T_(panel_start)(at->rows, panels, panel + 1) - ir;
+        T_(pack_panel)(at->terms, height, height, g->a + (at->i + ir) * g->a_row + at->p * g->a_col,
+                       g->a_row, g->a_col, at->a_pack + ir * at->terms);
+    }
+}
+
+/* One tile of a turned product: computed in rows, stored as columns. */
+static void T_(run_turned)(T_(tile_kernel) *kernel, T_(tile) *tile, int64_t rows, int64_t columns,
+                           real *c, int64_t c_row) {
+    real held[NNL_GEMM_MR * NR];
+    tile->c = held;
+    tile->next = held;
+    tile->c_row = NR;
+    if (tile->accumulate) T_(turn)(columns, columns, rows, c, c_row, held, NR);
+    kernel(tile);
+    T_(turn)(rows, rows, columns, held, NR, c, c_row);
+}
+
+/* All panels of rows against `lanes` columns from jr on; tile holds their panel of B. */
+static void T_(run_panels)(const T_(product) *g, const T_(block) *at, T_(tile) *tile, int64_t jr,
+                           int64_t lanes, int width) {
+    int64_t panels = nnl_ceil_div(at->rows, NNL_GEMM_MR), column = at->j + jr;
+    /* While the first panels of rows run, the next panel of B is fetched, one line a row of B. */
+    const char *next_b = (const char *)(g->b + at->p * g->b_row + column + lanes);
+    bool fetch = at->pack_b_now && g->b_col == 1 && jr + lanes < at->columns;
+    bool finish = at->p + at->terms == g->k && g->activation != NNL_IDENTITY;
+    tile->a_row = g->pack_a ? (ptrdiff_t)sizeof(real) : g->a_row * (ptrdiff_t)sizeof(real);
+    tile->a_col = g->a_col * (ptrdiff_t)sizeof(real);
+    for (int64_t panel = 0; panel < panels; panel++) {
+        int64_t ir = T_(panel_start)(at->rows, panels, panel);
+        int64_t height = T_(panel_start)(at->rows, panels, panel + 1) - ir, row = at->i + ir;
+        T_(tile_kernel) *kernel = T_(kernel_for)(height, width, tile->last < VLANES);
+        tile->a = g->a + row * g->a_row + at->p * g->a_col;
+        if (g->pack_a) {
+            tile->a = at->a_pack + ir * at->terms;
+            tile->a_col = height * (ptrdiff_t)sizeof(real);
+        }
+        bool line = fetch && panel * NNL_ALIGNMENT < NR * (int64_t)sizeof(real);
+        tile->ahead = line ? next_b + panel * NNL_ALIGNMENT : (const char *)tile->b;
+        tile->ahead_step = line ? g->b_row * (ptrdiff_t)sizeof(real) : 0;
+        if (g->turned) {
+            T_(run_turned)(kernel, tile, height, lanes, g->c + row + column * g->c_row, g->c_row);
+            continue;
+        }
+        tile->c = g->c + row * g->c_row + column;
+        tile->next = panel + 1 < panels ? tile->c + height * g->c_row
+                                        : g->c + at->i * g->c_row + column + lanes;
+        kernel(tile);
+        if (finish) T_(activate)(height, lanes, tile->c, g->c_row, g->activation);
+    }
+}
+
+/* The two inner loops, jr and ir, over one block. */
+static void T_(run_block)(const T_(product) *g, const T_(block) *at) {
+    int64_t panels = nnl_ceil_div(at->rows, NNL_GEMM_MR);
+    int64_t tallest = nnl_ceil_div(at->rows, panels);
+    T_(tile) tile = {.k = at->terms, .c_row = g->c_row, .accumulate = g->accumulate || at->p > 0};
+    for (int64_t jr = 0; jr < at->columns;) {
+        int64_t vectors = nnl_ceil_div(at->columns - jr, VLANES);
+        int width = T_(tile_width)(tallest, g->pack_b ? nnl_min(vectors, NNL_GEMM_NV) : vectors);
+        int64_t lanes = nnl_min(at->columns - jr, width * VLANES);
+        tile.last = (int)(lanes - (width - 1) * VLANES);
+        tile.bias = g->bias && at->p == 0 ? g->bias + at->j + jr : NULL;
+        tile.b = g->b + at->p * g->b_row + (at->j + jr) * g->b_col;
+        tile.b_row = g->b_row;
+        if (g->pack_b) {
+            real *panel = at->b_pack + jr * at->terms;
+            if (at->pack_b_now) {
+                T_(pack_panel)(at->terms, lanes, width * VLANES, tile.b, g->b_col, g->b_row, panel);
+            }
+            tile.b = panel;
+            tile.b_row = width * VLANES;
+        }
+        T_(run_panels)(g, at, &tile, jr, lanes, width);
+        jr += width * VLANES;
+    }
+}
