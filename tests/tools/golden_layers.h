@@ -1,0 +1,336 @@
+/* golden_layers.h: groups of golden.c for element-wise functions, rows, losses, the optimiser,
+ * programs and random numbers; once for each type. */
+
+typedef int T_(unary)(int64_t n, const real *x, real *y, int threads);
+typedef int T_(binary)(int64_t n, const real *x, const real *y, real *out, int threads);
+
+/* Enough elements that three threads take their share, and an odd number. */
+#define MANY_FUNCTIONS 50001
+#define MANY_CHEAP 200003
+
+static uint64_t T_(apply)(uint64_t h, T_(unary) *f, int64_t n, const real *x, int threads) {
+    real *y = T_(out)(n);
+    must(f(n, x, y, threads));
+    return T_(hash)(h, y, n);
+}
+
+/* Functions of one array; variant: which. */
+static uint64_t T_(run_unary)(int variant, int threads) {
+    static T_(unary) *const functions[] = {
+        NNL_(Exp_updateOutput),   NNL_(Expm1_updateOutput), NNL_(Log_updateOutput),
+        NNL_(Log1p_updateOutput), NNL_(Erf_updateOutput),   NNL_(Sigmoid_updateOutput),
+        NNL_(Tanh_updateOutput),
+    };
+    static const real limits[] = {1, 4, 12, 110, 760};
+    T_(unary) *f = functions[variant];
+    uint64_t h = HASH_START;
+    for (int e = 0; e < EDGES; e++) {
+        int64_t n = edge_sizes[e];
+        h = T_(apply)(h, f, n, T_(in)(n, SPECIAL, (uint32_t)e), threads);
+        real *place = T_(inout)(n, SPECIAL, (uint32_t)(100 + e)); /* in place */
+        must(f(n, place, place, threads));
+        h = T_(hash)(h, place, n);
+    }
+    h = T_(apply)(h, f, 3000, T_(in)(3000, DENORMAL, 30), threads);
+    for (uint32_t i = 0; i < 5; i++) {
+        h = T_(apply)(h, f, 5000, T_(between)(5000, -limits[i], limits[i], 40 + i), threads);
+        h = T_(apply)(h, f, 5000, T_(between)(5000, 0, limits[i], 50 + i), threads);
+    }
+    return T_(apply)(h, f, MANY_FUNCTIONS, T_(in)(MANY_FUNCTIONS, BITS, 60), threads);
+}
+
+/* What Threshold and the mean square take beside their arrays: in turn. */
+static const real T_(thresholds)[][2] = {
+    {0, 0}, {(real)0.5, (real)-0.25}, {-1, 20}, {0, -INFINITY}};
+
+static int T_(threshold_0)(int64_t n, const real *x, real *y, int threads) {
+    return NNL_(Threshold_updateOutput)(n, x, y, 0, 0, threads);
+}
+static int T_(threshold_1)(int64_t n, const real *x, real *y, int threads) {
+    const real *s = T_(thresholds)[1 + n % 3];
+    return NNL_(Threshold_updateOutput)(n, x, y, s[0], s[1], threads);
+}
+static int T_(threshold_grad)(int64_t n, const real *x, const real *dy, real *dx, int threads) {
+    return NNL_(Threshold_updateGradInput)(n, x, dy, dx, T_(thresholds)[n % 4][0], threads);
+}
+static int T_(mse_grad_mean)(int64_t n, const real *x, const real *t, real *dx, int threads) {
+    return n ? NNL_(MSECriterion_updateGradInput)(n, x, t, dx, (real)0.7, NNL_MEAN, threads) : 0;
+}
+static int T_(mse_grad_sum)(int64_t n, const real *x, const real *t, real *dx, int threads) {
+    return NNL_(MSECriterion_updateGradInput)(n, x, t, dx, -3, NNL_SUM, threads);
+}
+static int T_(copy_plain)(int64_t n, const real *x, real *y, int threads) {
+    return NNL_(roofline_copy)(n, x, y, 0, threads);
+}
+static int T_(copy_stream)(int64_t n, const real *x, real *y, int threads) {
+    return NNL_(roofline_copy)(n, x, y, 1, threads);
+}
+
+/* Cheap functions of one array; variant: which. */
+static uint64_t T_(run_cheap)(int variant, int threads) {
+    static T_(unary) *const functions[] = {T_(threshold_0), T_(threshold_1), T_(copy_plain),
+                                           T_(copy_stream)};
+    uint64_t h = HASH_START;
+    for (int e = 0; e < EDGES; e++) {
+        int64_t n = edge_sizes[e];
+        h = T_(apply)(h, functions[variant], n, T_(in)(n, SPECIAL, (uint32_t)e), threads);
+    }
+    return T_(apply)(h, functions[variant], MANY_CHEAP, T_(in)(MANY_CHEAP, BITS, 60), threads);
+}
+
+/* Functions of two arrays; variant: which. */
+static uint64_t T_(run_binary)(int variant, int threads) {
+    static T_(binary) *const functions[] = {NNL_(Sigmoid_updateGradInput),
+                                            NNL_(Tanh_updateGradInput), T_(threshold_grad),
+                                            T_(mse_grad_mean), T_(mse_grad_sum)};
+    uint64_t h = HASH_START;
+    for (int e = 0; e <= EDGES; e++) {
+        int64_t n = e < EDGES ? edge_sizes[e] : MANY_CHEAP;
+        for (int kind = PLAIN; kind <= SPECIAL; kind++) {
+            real *x = T_(in)(n, (enum kind)kind, (uint32_t)(2 * e));
+            real *y = T_(in)(n, (enum kind)kind, (uint32_t)(2 * e + 1)), *out = T_(out)(n);
+            must(functions[variant](n, x, y, out, threads));
+            h = T_(hash)(h, out, n);
+        }
+    }
+    return h;
+}
+
+/* ---- rows ---- */
+
+static const int64_t T_(row_shapes)[][2] = {
+    {0, 5},  {1, 1},  {2, 2},  {3, 3},  {4, 4},   {7, 5},   {3, 10},   {9, 15},    {4, 16},
+    {5, 17}, {3, 31}, {3, 33}, {2, 64}, {2, 100}, {2, 333}, {600, 90}, {2, 10000}, {0, 1}};
+#define ROW_SHAPES ((int)(sizeof T_(row_shapes) / sizeof *T_(row_shapes)))
+
+/* Logits [N, K]: rows of small numbers, of large ones, of special values, of equal values, with
+ * -inf, of -inf alone, of +-1e30. */
+static real *T_(logits)(int64_t N, int64_t K, uint32_t step) {
+    real *x = T_(in)(N * K, PLAIN, step);
+    for (int64_t i = 0; i < N; i++) {
+        real *row = x + i * K;
+        switch ((i + step) % 8) {
+            case 0: T_(fill)(row, K, SPECIAL, step + 1); break;
+            case 1:
+                for (int64_t k = 0; k < K; k++) row[k] *= 40;
+                break;
+            case 2:
+                for (int64_t k = 0; k < K; k++) row[k] = (real)0.1;
+                break;
+            case 3:
+                for (int64_t k = 0; k < K; k += 3) row[k] = -INFINITY;
+                break;
+            case 4:
+                for (int64_t k = 0; k < K; k++) row[k] = row[k] < 0 ? (real)-1e30 : (real)1e30;
+                break;
+            case 5:
+                for (int64_t k = 0; k < K && i % 16 == 5; k++) row[k] = -INFINITY;
+                break;
+            default: break;
+        }
+    }
+    return x;
+}
+
+/* variant 0: SoftMax, 1: LogSoftMax, forward; 2, 3: d-input. */
+static uint64_t T_(run_rows)(int variant, int threads) {
+    uint64_t h = HASH_START;
+    for (uint32_t i = 0; i < ROW_SHAPES; i++) {
+        int64_t N = T_(row_shapes)[i][0], K = T_(row_shapes)[i][1];
+        real *x = T_(logits)(N, K, 2 * i), *y = T_(out)(N * K), *dx = T_(out)(N * K);
+        real *dy = T_(in)(N * K, i % 3 ? PLAIN : SPARSE, 2 * i + 1);
+        if (variant % 2 == 0) {
+            must(NNL_(SoftMax_updateOutput)(N, K, x, y, threads));
+            must(NNL_(SoftMax_updateGradInput)(N, K, y, dy, dx, threads));
+        } else {
+            must(NNL_(LogSoftMax_updateOutput)(N, K, x, y, threads));
+            must(NNL_(LogSoftMax_updateGradInput)(N, K, y, dy, dx, threads));
+        }
+        h = T_(hash)(h, variant < 2 ? y : dx, N * K);
+    }
+    return h;
+}
+
+/* variant: 0 or 1 with dense probabilities, + 2 when the gradient is written too. */
+static uint64_t T_(run_cross_entropy)(int variant, int threads) {
+    uint64_t h = HASH_START;
+    for (uint32_t i = 1; i < ROW_SHAPES - 1; i++) {
+        int64_t N = T_(row_shapes)[i][0], K = T_(row_shapes)[i][1], bad = -1;
+        int reduction = i % 2 ? NNL_MEAN : NNL_SUM;
+        real *x = T_(logits)(N, K, i), *dx = variant / 2 ? T_(out)(N * K) : NULL;
+        real *loss = T_(out)(1), *dense = T_(between)(N * K, (real)-0.2, 1, i);
+        for (int64_t k = 0; k < N * K; k++) dense[k] = dense[k] < 0 ? 0 : dense[k] / (real)K;
+        const int64_t *target = variant % 2 ? NULL : indices(N, K, i);
+        must(NNL_(CrossEntropyCriterion_updateOutput)(N, K, x, target, target ? NULL : dense, loss,
+                                                      dx, &bad, reduction, threads));
+        h = T_(hash)(h, loss, 1);
+        if (dx) h = T_(hash)(h, dx, N * K);
+    }
+    return h;
+}
+
+static uint64_t T_(run_nll)(int variant, int threads) {
+    uint64_t h = HASH_START;
+    (void)variant, (void)threads;
+    for (uint32_t i = 1; i < ROW_SHAPES - 1; i++) {
+        int64_t N = T_(row_shapes)[i][0], K = T_(row_shapes)[i][1], bad = -1;
+        int reduction = i % 2 ? NNL_MEAN : NNL_SUM;
+        real *x = T_(in)(N * K, i % 3 ? PLAIN : SPARSE, i), *loss = T_(out)(1);
+        real *dx = T_(out)(N * K);
+        const int64_t *target = indices(N, K, i);
+        must(NNL_(ClassNLLCriterion_updateOutput)(N, K, x, target, loss, &bad, reduction));
+        must(NNL_(ClassNLLCriterion_updateGradInput)(N, K, target, dx, &bad, (real)1.5, reduction));
+        h = T_(hash)(T_(hash)(h, loss, 1), dx, N * K);
+    }
+    return h;
+}
+
+static uint64_t T_(run_mse)(int variant, int threads) {
+    static const int64_t long_sizes[] = {4095, 4096, 4097, 9000, MANY_CHEAP};
+    uint64_t h = HASH_START;
+    (void)variant;
+    for (int e = 0; e < EDGES + 5; e++) {
+        int64_t n = e < EDGES ? edge_sizes[e] : long_sizes[e - EDGES];
+        real *x = T_(in)(n, PLAIN, (uint32_t)(2 * e)), *t = T_(in)(n, PLAIN, (uint32_t)(2 * e + 1));
+        real *loss = T_(out)(1);
+        must(NNL_(MSECriterion_updateOutput)(n, x, t, loss, NNL_SUM, threads));
+        h = T_(hash)(h, loss, 1);
+        if (n == 0) continue;
+        must(NNL_(MSECriterion_updateOutput)(n, x, t, loss, NNL_MEAN, threads));
+        h = T_(hash)(h, loss, 1);
+    }
+    return h;
+}
+
+/* variant 0: plain, 1: with momentum. */
+static uint64_t T_(run_sgd)(int variant, int threads) {
+    uint64_t h = HASH_START;
+    for (int e = 0; e <= EDGES; e++) {
+        int64_t n = e < EDGES ? edge_sizes[e] : MANY_CHEAP;
+        enum kind kind = e % 3 == 1 ? SPECIAL : PLAIN;
+        real *grad = T_(in)(n, kind, (uint32_t)(3 * e)), momentum = variant ? (real)0.9 : 0;
+        real *w = T_(inout)(n, kind, (uint32_t)(3 * e + 1));
+        real *v = T_(inout)(n, kind, (uint32_t)(3 * e + 2));
+        real decay = e % 2 ? (real)1e-3 : 0;
+        must(NNL_(SGD_update)(n, grad, w, variant ? v : NULL, (real)0.1, momentum, decay, threads));
+        h = T_(hash)(T_(hash)(h, w, n), v, n);
+    }
+    return h;
+}
+
+/* ---- programs, rows of a batch, random numbers ---- */
+
+/* A program with every layer; variant 0: it ends in SoftMax, 1: in LogSoftMax. */
+static uint64_t T_(run_program)(int variant, int threads) {
+    static const int64_t row_counts[] = {0, 1, 2, 17, 100, 1100};
+    real *weight[3] = {T_(in)(20 * 33, PLAIN, 1), T_(in)(33 * 17, PLAIN, 2), T_(in)(170, PLAIN, 3)};
+    real *bias[2] = {T_(in)(33, PLAIN, 4), T_(in)(10, PLAIN, 5)};
+    const nnl_step steps[] = {
+        {.layer = NNL_LINEAR,
+         .activation = NNL_RELU,
+         .inputs = 20,
+         .outputs = 33,
+         .weight = weight[0],
+         .bias = bias[0]},
+        {.layer = NNL_LAYER_TANH, .inputs = 33, .outputs = 33},
+        {.layer = NNL_LINEAR, .inputs = 33, .outputs = 17, .weight = weight[1]},
+        {.layer = NNL_THRESHOLD, .inputs = 17, .outputs = 17, .threshold = 0.1, .value = -0.5},
+        {.layer = NNL_LINEAR,
+         .activation = NNL_SIGMOID,
+         .inputs = 17,
+         .outputs = 10,
+         .weight = weight[2],
+         .bias = bias[1]},
+        {.layer = NNL_LAYER_SIGMOID, .inputs = 10, .outputs = 10},
+        {.layer = variant ? NNL_LOGSOFTMAX : NNL_SOFTMAX, .inputs = 10, .outputs = 10},
+    };
+    uint64_t h = HASH_START;
+    for (uint32_t i = 0; i < 6; i++) {
+        int64_t N = row_counts[i];
+        real *x = T_(in)(N * 20, PLAIN, 10 + i), *y = T_(out)(N * 10);
+        must(NNL_(Program_updateOutput)(N, 7, steps, x, y, threads));
+        h = T_(hash)(h, y, N * 10);
+    }
+    return h;
+}
+
+static uint64_t T_(run_gather)(int variant, int threads) {
+    uint64_t h = HASH_START;
+    (void)variant, (void)threads;
+    for (int e = 0; e < EDGES; e++) {
+        int64_t rows = edge_sizes[e], width = edge_sizes[EDGES - 1 - e], bad = -1;
+        real *x = T_(in)(7 * width, BITS, (uint32_t)e), *y = T_(out)(rows * width);
+        must(NNL_(gather_rows)(rows, width, 7, x, indices(rows, 7, (uint32_t)e), y, &bad));
+        h = T_(hash)(h, y, rows * width);
+    }
+    return h;
+}
+
+static uint64_t T_(run_random)(int variant, int threads) {
+    uint64_t h = HASH_START;
+    (void)variant, (void)threads;
+    for (int e = 0; e <= EDGES; e++) {
+        int64_t n = e < EDGES ? edge_sizes[e] : 20000;
+        real *x = T_(out)(n), *y = T_(out)(n);
+        must(NNL_(random_uniform)(n, x, (real)-0.3, (real)1.7, SEED, (uint32_t)e, 1));
+        must(NNL_(random_normal)(n, y, (real)0.1, (real)2.5, SEED, (uint32_t)e, 2));
+        h = T_(hash)(T_(hash)(h, x, n), y, n);
+    }
+    return h;
+}
+
+/* What wrong arguments give: the status, and the row of a wrong class index. */
+static uint64_t T_(run_wrong)(int variant, int threads) {
+    real x[4] = {0}, y[4] = {0};
+    int64_t target[2] = {0, 2}, bad = -1;
+    uint64_t h = HASH_START;
+    (void)variant, (void)threads;
+    const int64_t huge = INT64_MAX / 2;
+    double flops;
+    const int status[] = {
+        NNL_(gemm)(-1, 1, 1, x, 1, 1, x, 1, 1, y, 1, NULL, 0, 0, 1),
+        NNL_(gemm)(huge, huge, 1, x, 1, 1, x, 1, 1, y, 1, NULL, 0, 0, 1),
+        NNL_(gemm)(1, 1, 1, x, 1, 1, x, 1, 1, y, 1, x, 1, 0, 1),
+        NNL_(gemm)(1, 1, 1, x, 1, 1, x, 1, 1, y, 1, NULL, 0, 9, 1),
+        NNL_(Exp_updateOutput)(-1, x, y, 1),
+        NNL_(Exp_updateOutput)(1, x, y, 0),
+        NNL_(SoftMax_updateOutput)(huge, huge, x, y, 1),
+        NNL_(MSECriterion_updateOutput)(0, x, x, y, NNL_MEAN, 1),
+        NNL_(ClassNLLCriterion_updateOutput)(2, 2, x, target, y, &bad, NNL_MEAN),
+        NNL_(CrossEntropyCriterion_updateOutput)(2, 2, x, target, NULL, y, NULL, &bad, NNL_MEAN, 1),
+        NNL_(CrossEntropyCriterion_updateOutput)(2, 2, x, NULL, NULL, y, NULL, &bad, NNL_MEAN, 1),
+        NNL_(SGD_update)(4, x, y, NULL, 1, 1, 0, 1),
+        NNL_(gather_rows)(2, 2, 2, x, target, y, &bad),
+        NNL_(Program_updateOutput)(1, 0, NULL, x, y, 1),
+        NNL_(roofline_fma)(100, &flops, 1), /* the count of operations depends on the build */
+    };
+    for (size_t i = 0; i < sizeof status / sizeof *status; i++) h = hash_int(h, status[i]);
+    return T_(hash)(hash_int(h, bad), y, 4);
+}
+
+#define LAYER_GROUPS                                                                             \
+    {"Exp_updateOutput", T_(run_unary), 0}, {"Expm1_updateOutput", T_(run_unary), 1},            \
+        {"Log_updateOutput", T_(run_unary), 2}, {"Log1p_updateOutput", T_(run_unary), 3},        \
+        {"Erf_updateOutput", T_(run_unary), 4}, {"Sigmoid_updateOutput", T_(run_unary), 5},      \
+        {"Tanh_updateOutput", T_(run_unary), 6},                                                 \
+        {"Threshold_updateOutput relu", T_(run_cheap), 0},                                       \
+        {"Threshold_updateOutput", T_(run_cheap), 1}, {"roofline_copy", T_(run_cheap), 2},       \
+        {"roofline_copy streaming", T_(run_cheap), 3},                                           \
+        {"Sigmoid_updateGradInput", T_(run_binary), 0},                                          \
+        {"Tanh_updateGradInput", T_(run_binary), 1},                                             \
+        {"Threshold_updateGradInput", T_(run_binary), 2},                                        \
+        {"MSECriterion_updateGradInput mean", T_(run_binary), 3},                                \
+        {"MSECriterion_updateGradInput sum", T_(run_binary), 4},                                 \
+        {"SoftMax_updateOutput", T_(run_rows), 0}, {"LogSoftMax_updateOutput", T_(run_rows), 1}, \
+        {"SoftMax_updateGradInput", T_(run_rows), 2},                                            \
+        {"LogSoftMax_updateGradInput", T_(run_rows), 3},                                         \
+        {"CrossEntropyCriterion loss, indices", T_(run_cross_entropy), 0},                       \
+        {"CrossEntropyCriterion loss, probabilities", T_(run_cross_entropy), 1},                 \
+        {"CrossEntropyCriterion gradient, indices", T_(run_cross_entropy), 2},                   \
+        {"CrossEntropyCriterion gradient, probabilities", T_(run_cross_entropy), 3},             \
+        {"ClassNLLCriterion", T_(run_nll), 0}, {"MSECriterion", T_(run_mse), 0},                 \
+        {"SGD_update", T_(run_sgd), 0}, {"SGD_update momentum", T_(run_sgd), 1},                 \
+        {"Program_updateOutput SoftMax", T_(run_program), 0},                                    \
+        {"Program_updateOutput LogSoftMax", T_(run_program), 1},                                 \
+        {"gather_rows", T_(run_gather), 0}, {"random_uniform random_normal", T_(run_random), 0}, \
+        {"wrong arguments", T_(run_wrong), 0}
