@@ -19,12 +19,10 @@ static inline vec_f32 v_load_f32(const float *p) { return _mm512_loadu_ps(p); }
 static inline void v_store_f32(float *p, vec_f32 a) { _mm512_storeu_ps(p, a); }
 static inline void v_stream_f32(float *p, vec_f32 a) { _mm512_stream_ps(p, a); }
 static inline __mmask16 v_first_f32(int64_t n) { return (__mmask16)((1u << n) - 1u); }
-static inline vec_f32 v_load_n_f32(const float *p, int64_t n)
-{
+static inline vec_f32 v_load_n_f32(const float *p, int64_t n) {
     return _mm512_maskz_loadu_ps(v_first_f32(n), p);
 }
-static inline void v_store_n_f32(float *p, vec_f32 a, int64_t n)
-{
+static inline void v_store_n_f32(float *p, vec_f32 a, int64_t n) {
     _mm512_mask_storeu_ps(p, v_first_f32(n), a);
 }
 static inline vec_f32 v_set_f32(float a) { return _mm512_set1_ps(a); }
@@ -37,41 +35,33 @@ static inline vec_f32 v_div_f32(vec_f32 a, vec_f32 b) { return _mm512_div_ps(a, 
 static inline vec_f32 v_sqrt_f32(vec_f32 a) { return _mm512_sqrt_ps(a); }
 static inline vec_f32 v_max_f32(vec_f32 a, vec_f32 b) { return _mm512_max_ps(a, b); }
 static inline vec_f32 v_min_f32(vec_f32 a, vec_f32 b) { return _mm512_min_ps(a, b); }
-static inline vec_f32 v_fma_f32(vec_f32 a, vec_f32 b, vec_f32 c)
-{
+static inline vec_f32 v_fma_f32(vec_f32 a, vec_f32 b, vec_f32 c) {
     return _mm512_fmadd_ps(a, b, c);
 }
-static inline vec_f32 v_fnma_f32(vec_f32 a, vec_f32 b, vec_f32 c)
-{
+static inline vec_f32 v_fnma_f32(vec_f32 a, vec_f32 b, vec_f32 c) {
     return _mm512_fnmadd_ps(a, b, c);
 }
 static inline vec_f32 v_neg_f32(vec_f32 a) { return _mm512_xor_ps(a, _mm512_set1_ps(-0.0f)); }
 static inline vec_f32 v_abs_f32(vec_f32 a) { return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a); }
 static inline vec_f32 v_scale_f32(vec_f32 a, vec_f32 n) { return _mm512_scalef_ps(a, n); }
 
-static inline vmask_f32 v_lt_f32(vec_f32 a, vec_f32 b)
-{
+static inline vmask_f32 v_lt_f32(vec_f32 a, vec_f32 b) {
     return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ);
 }
-static inline vmask_f32 v_le_f32(vec_f32 a, vec_f32 b)
-{
+static inline vmask_f32 v_le_f32(vec_f32 a, vec_f32 b) {
     return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ);
 }
-static inline vmask_f32 v_gt_f32(vec_f32 a, vec_f32 b)
-{
+static inline vmask_f32 v_gt_f32(vec_f32 a, vec_f32 b) {
     return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ);
 }
-static inline vmask_f32 v_ge_f32(vec_f32 a, vec_f32 b)
-{
+static inline vmask_f32 v_ge_f32(vec_f32 a, vec_f32 b) {
     return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ);
 }
-static inline vmask_f32 v_eq_f32(vec_f32 a, vec_f32 b)
-{
+static inline vmask_f32 v_eq_f32(vec_f32 a, vec_f32 b) {
     return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ);
 }
 static inline vmask_f32 v_isnan_f32(vec_f32 a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
-static inline vec_f32 v_select_f32(vmask_f32 m, vec_f32 a, vec_f32 b)
-{
+static inline vec_f32 v_select_f32(vmask_f32 m, vec_f32 a, vec_f32 b) {
     return _mm512_mask_blend_ps(m, b, a);
 }
 static inline vmask_f32 v_mask_and_f32(vmask_f32 a, vmask_f32 b) { return (vmask_f32)(a & b); }
@@ -87,19 +77,16 @@ static inline vint_f32 v_i_sub_f32(vint_f32 a, vint_f32 b) { return _mm512_sub_e
 static inline vint_f32 v_i_and_f32(vint_f32 a, vint_f32 b) { return _mm512_and_si512(a, b); }
 static inline vint_f32 v_i_or_f32(vint_f32 a, vint_f32 b) { return _mm512_or_si512(a, b); }
 static inline vint_f32 v_i_xor_f32(vint_f32 a, vint_f32 b) { return _mm512_xor_si512(a, b); }
-static inline vint_f32 v_i_shl_f32(vint_f32 a, unsigned count)
-{
+static inline vint_f32 v_i_shl_f32(vint_f32 a, unsigned count) {
     return _mm512_slli_epi32(a, count);
 }
-static inline vint_f32 v_i_shr_f32(vint_f32 a, unsigned count)
-{
+static inline vint_f32 v_i_shr_f32(vint_f32 a, unsigned count) {
     return _mm512_srli_epi32(a, count);
 }
 
 /* In place: element j of row i becomes element i of row j. First 4 x 4 within the 128-bit
  * quarters, then the quarters themselves. */
-static inline void v_transpose_f32(vec_f32 rows[VEC_LANES_f32])
-{
+static inline void v_transpose_f32(vec_f32 rows[VEC_LANES_f32]) {
     __m512 t[16];
     for (int i = 0; i < 16; i += 4) {
         __m512d ab_lo = _mm512_castps_pd(_mm512_unpacklo_ps(rows[i], rows[i + 1]));
@@ -127,12 +114,10 @@ static inline vec_f64 v_load_f64(const double *p) { return _mm512_loadu_pd(p); }
 static inline void v_store_f64(double *p, vec_f64 a) { _mm512_storeu_pd(p, a); }
 static inline void v_stream_f64(double *p, vec_f64 a) { _mm512_stream_pd(p, a); }
 static inline __mmask8 v_first_f64(int64_t n) { return (__mmask8)((1u << n) - 1u); }
-static inline vec_f64 v_load_n_f64(const double *p, int64_t n)
-{
+static inline vec_f64 v_load_n_f64(const double *p, int64_t n) {
     return _mm512_maskz_loadu_pd(v_first_f64(n), p);
 }
-static inline void v_store_n_f64(double *p, vec_f64 a, int64_t n)
-{
+static inline void v_store_n_f64(double *p, vec_f64 a, int64_t n) {
     _mm512_mask_storeu_pd(p, v_first_f64(n), a);
 }
 static inline vec_f64 v_set_f64(double a) { return _mm512_set1_pd(a); }
@@ -145,41 +130,33 @@ static inline vec_f64 v_div_f64(vec_f64 a, vec_f64 b) { return _mm512_div_pd(a, 
 static inline vec_f64 v_sqrt_f64(vec_f64 a) { return _mm512_sqrt_pd(a); }
 static inline vec_f64 v_max_f64(vec_f64 a, vec_f64 b) { return _mm512_max_pd(a, b); }
 static inline vec_f64 v_min_f64(vec_f64 a, vec_f64 b) { return _mm512_min_pd(a, b); }
-static inline vec_f64 v_fma_f64(vec_f64 a, vec_f64 b, vec_f64 c)
-{
+static inline vec_f64 v_fma_f64(vec_f64 a, vec_f64 b, vec_f64 c) {
     return _mm512_fmadd_pd(a, b, c);
 }
-static inline vec_f64 v_fnma_f64(vec_f64 a, vec_f64 b, vec_f64 c)
-{
+static inline vec_f64 v_fnma_f64(vec_f64 a, vec_f64 b, vec_f64 c) {
     return _mm512_fnmadd_pd(a, b, c);
 }
 static inline vec_f64 v_neg_f64(vec_f64 a) { return _mm512_xor_pd(a, _mm512_set1_pd(-0.0)); }
 static inline vec_f64 v_abs_f64(vec_f64 a) { return _mm512_andnot_pd(_mm512_set1_pd(-0.0), a); }
 static inline vec_f64 v_scale_f64(vec_f64 a, vec_f64 n) { return _mm512_scalef_pd(a, n); }
 
-static inline vmask_f64 v_lt_f64(vec_f64 a, vec_f64 b)
-{
+static inline vmask_f64 v_lt_f64(vec_f64 a, vec_f64 b) {
     return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ);
 }
-static inline vmask_f64 v_le_f64(vec_f64 a, vec_f64 b)
-{
+static inline vmask_f64 v_le_f64(vec_f64 a, vec_f64 b) {
     return _mm512_cmp_pd_mask(a, b, _CMP_LE_OQ);
 }
-static inline vmask_f64 v_gt_f64(vec_f64 a, vec_f64 b)
-{
+static inline vmask_f64 v_gt_f64(vec_f64 a, vec_f64 b) {
     return _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ);
 }
-static inline vmask_f64 v_ge_f64(vec_f64 a, vec_f64 b)
-{
+static inline vmask_f64 v_ge_f64(vec_f64 a, vec_f64 b) {
     return _mm512_cmp_pd_mask(a, b, _CMP_GE_OQ);
 }
-static inline vmask_f64 v_eq_f64(vec_f64 a, vec_f64 b)
-{
+static inline vmask_f64 v_eq_f64(vec_f64 a, vec_f64 b) {
     return _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ);
 }
 static inline vmask_f64 v_isnan_f64(vec_f64 a) { return _mm512_cmp_pd_mask(a, a, _CMP_UNORD_Q); }
-static inline vec_f64 v_select_f64(vmask_f64 m, vec_f64 a, vec_f64 b)
-{
+static inline vec_f64 v_select_f64(vmask_f64 m, vec_f64 a, vec_f64 b) {
     return _mm512_mask_blend_pd(m, b, a);
 }
 static inline vmask_f64 v_mask_and_f64(vmask_f64 a, vmask_f64 b) { return (vmask_f64)(a & b); }
@@ -195,17 +172,14 @@ static inline vint_f64 v_i_sub_f64(vint_f64 a, vint_f64 b) { return _mm512_sub_e
 static inline vint_f64 v_i_and_f64(vint_f64 a, vint_f64 b) { return _mm512_and_si512(a, b); }
 static inline vint_f64 v_i_or_f64(vint_f64 a, vint_f64 b) { return _mm512_or_si512(a, b); }
 static inline vint_f64 v_i_xor_f64(vint_f64 a, vint_f64 b) { return _mm512_xor_si512(a, b); }
-static inline vint_f64 v_i_shl_f64(vint_f64 a, unsigned count)
-{
+static inline vint_f64 v_i_shl_f64(vint_f64 a, unsigned count) {
     return _mm512_slli_epi64(a, count);
 }
-static inline vint_f64 v_i_shr_f64(vint_f64 a, unsigned count)
-{
+static inline vint_f64 v_i_shr_f64(vint_f64 a, unsigned count) {
     return _mm512_srli_epi64(a, count);
 }
 
-static inline void v_transpose_f64(vec_f64 rows[VEC_LANES_f64])
-{
+static inline void v_transpose_f64(vec_f64 rows[VEC_LANES_f64]) {
     __m512d t[8];
     for (int i = 0; i < 8; i += 2) {
         t[i] = _mm512_unpacklo_pd(rows[i], rows[i + 1]);

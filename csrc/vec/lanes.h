@@ -1,12 +1,14 @@
 /* lanes.h: sixteen virtual lanes (NNL_LANES) for reductions along a contiguous axis.
  *
- * Sixteen lanes are one AVX-512 register of floats, two of doubles, four NEON registers or
- * sixteen scalars. Element i of a row always goes to lane i mod 16, and the lanes are combined at the end by
- * one fixed tree, (i, i + 8), (i, i + 4), (i, i + 2), (i, i + 1): the order of the additions, hence
- * every bit of the result, does not depend on the instruction set.
+ * Sixteen lanes are one AVX-512 register of floats, two of doubles, four NEON registers or sixteen
+ * scalars. Element i of a row always goes to lane i mod 16, and the lanes are combined at the end
+ * by one fixed tree, (i, i + 8), (i, i + 4), (i, i + 2), (i, i + 1): the order of the additions,
+ * hence every bit of the result, does not depend on the instruction set.
  *
  * Include it once at the top of a file, outside the type pass: it defines lanes_f32 and l_<op>_f32,
- * lanes_f64 and l_<op>_f64. Inside the pass, write T_(lanes) and L_(op). */
+ * lanes_f64 and l_<op>_f64. Inside the pass, write T_(lanes) and L_(op). A maximum of lanes follows
+ * v_max: the second operand wins when either is NaN, so max(a, row) keeps a NaN of the row only
+ * until the next number; look for NaN apart where it matters. */
 #ifndef NNL_VEC_LANES_H
 #define NNL_VEC_LANES_H
 
@@ -28,8 +30,7 @@ typedef struct {
     vreal v[REGISTERS];
 } T_(lanes);
 
-static inline T_(lanes) L_(set)(real a)
-{
+static inline T_(lanes) L_(set)(real a) {
     T_(lanes) r;
     for (int i = 0; i < REGISTERS; i++) {
         r.v[i] = V_(set)(a);
@@ -37,8 +38,7 @@ static inline T_(lanes) L_(set)(real a)
     return r;
 }
 
-static inline T_(lanes) L_(load)(const real *p)
-{
+static inline T_(lanes) L_(load)(const real *p) {
     T_(lanes) r;
     for (int i = 0; i < REGISTERS; i++) {
         r.v[i] = V_(load)(p + i * VLANES);
@@ -47,8 +47,7 @@ static inline T_(lanes) L_(load)(const real *p)
 }
 
 /* The first n of 16 elements (0 <= n <= 16); the other lanes are `fill`. */
-static inline T_(lanes) L_(load_n)(const real *p, int64_t n, real fill)
-{
+static inline T_(lanes) L_(load_n)(const real *p, int64_t n, real fill) {
     real padded[NNL_LANES];
     for (int i = 0; i < NNL_LANES; i++) {
         padded[i] = i < n ? p[i] : fill;
@@ -56,32 +55,28 @@ static inline T_(lanes) L_(load_n)(const real *p, int64_t n, real fill)
     return L_(load)(padded);
 }
 
-static inline T_(lanes) L_(add)(T_(lanes) a, T_(lanes) b)
-{
+static inline T_(lanes) L_(add)(T_(lanes) a, T_(lanes) b) {
     for (int i = 0; i < REGISTERS; i++) {
         a.v[i] = V_(add)(a.v[i], b.v[i]);
     }
     return a;
 }
 
-static inline T_(lanes) L_(sub)(T_(lanes) a, T_(lanes) b)
-{
+static inline T_(lanes) L_(sub)(T_(lanes) a, T_(lanes) b) {
     for (int i = 0; i < REGISTERS; i++) {
         a.v[i] = V_(sub)(a.v[i], b.v[i]);
     }
     return a;
 }
 
-static inline T_(lanes) L_(mul)(T_(lanes) a, T_(lanes) b)
-{
+static inline T_(lanes) L_(mul)(T_(lanes) a, T_(lanes) b) {
     for (int i = 0; i < REGISTERS; i++) {
         a.v[i] = V_(mul)(a.v[i], b.v[i]);
     }
     return a;
 }
 
-static inline T_(lanes) L_(max)(T_(lanes) a, T_(lanes) b)
-{
+static inline T_(lanes) L_(max)(T_(lanes) a, T_(lanes) b) {
     for (int i = 0; i < REGISTERS; i++) {
         a.v[i] = V_(max)(a.v[i], b.v[i]);
     }
@@ -89,8 +84,7 @@ static inline T_(lanes) L_(max)(T_(lanes) a, T_(lanes) b)
 }
 
 /* a b + c */
-static inline T_(lanes) L_(fma)(T_(lanes) a, T_(lanes) b, T_(lanes) c)
-{
+static inline T_(lanes) L_(fma)(T_(lanes) a, T_(lanes) b, T_(lanes) c) {
     for (int i = 0; i < REGISTERS; i++) {
         c.v[i] = V_(fma)(a.v[i], b.v[i], c.v[i]);
     }
@@ -98,8 +92,7 @@ static inline T_(lanes) L_(fma)(T_(lanes) a, T_(lanes) b, T_(lanes) c)
 }
 
 /* The sum of the lanes by the fixed tree. */
-static inline real L_(sum)(T_(lanes) a)
-{
+static inline real L_(sum)(T_(lanes) a) {
     real lane[NNL_LANES];
     int width = REGISTERS;
     for (; width > 1; width /= 2) {
@@ -117,8 +110,7 @@ static inline real L_(sum)(T_(lanes) a)
 }
 
 /* The largest lane by the same tree of v_max. */
-static inline real L_(max_all)(T_(lanes) a)
-{
+static inline real L_(max_all)(T_(lanes) a) {
     real lane[NNL_LANES];
     int width = REGISTERS;
     for (; width > 1; width /= 2) {

@@ -12,18 +12,17 @@
 #define EXPONENT_READER 0x1p52
 #define EXPONENT_READER_BITS 0x4330000000000000
 #define LOG2_E 0x1.71547652b82fep+0
-#define LN2_HIGH 0x1.62e42fefa39efp-1  /* ln 2 rounded, a multiple of 2^-53 */
+#define LN2_HIGH 0x1.62e42fefa39efp-1 /* ln 2 rounded, a multiple of 2^-53 */
 #define LN2_LOW 0x1.abc9e3b39803fp-56
-#define EXP_LARGEST 710.0              /* e^710 > 2^1024 */
-#define EXP_SMALLEST -746.0            /* e^-746 < 2^-1075 */
-#define EXPM1_SMALLEST -40.0           /* e^-40 < 2^-54 */
-#define ERF_LARGEST 6.0                /* 1 - erf(6) < 2^-54 */
+#define EXP_LARGEST 710.0    /* e^710 > 2^1024 */
+#define EXP_SMALLEST -746.0  /* e^-746 < 2^-1075 */
+#define EXPM1_SMALLEST -40.0 /* e^-40 < 2^-54 */
+#define ERF_LARGEST 6.0      /* 1 - erf(6) < 2^-54 */
 #define ERF_SPLIT 0.9
 #define LINEAR_BELOW 0x1p-54
 
 /* (e^r - 1 - r) / r^2 on |r| <= ln 2 / 2: error of e^r - 1 at most 2.5e-17 |e^r - 1|. */
-static inline vreal T_(expm1_tail)(vreal r)
-{
+static inline vreal T_(expm1_tail)(vreal r) {
     vreal p = V_(set)(0x1.ae49de3d51468p-26);
     p = V_(fma)(p, r, V_(set)(0x1.289764404ce77p-22));
     p = V_(fma)(p, r, V_(set)(0x1.71de9710a55dep-19));
@@ -41,8 +40,7 @@ static inline vreal T_(exp_tail)(vreal r) { return T_(expm1_tail)(r); }
 /* log(1 + f) - f on sqrt(1/2) <= 1 + f <= sqrt(2), by s = f / (2 + f) and
  * log(1 + f) = 2 atanh(s) = 2 s + s R(s^2) = f - f^2/2 + s (f^2/2 + R(s^2)).
  * Error of the polynomial at most 1.3e-18 |log(1 + f)|. */
-static inline vreal T_(log_tail)(vreal f)
-{
+static inline vreal T_(log_tail)(vreal f) {
     vreal s = V_(div)(f, V_(add)(f, V_(set)(2)));
     vreal y = V_(mul)(s, s);
     vreal p = V_(set)(0x1.2f045d05d61a2p-3);
@@ -57,8 +55,7 @@ static inline vreal T_(log_tail)(vreal f)
 }
 
 /* erf(x) / x - 1 in y = x^2, |x| <= 0.9: error at most 1.3e-17. */
-static inline vreal T_(erf_small)(vreal y)
-{
+static inline vreal T_(erf_small)(vreal y) {
     vreal p = V_(set)(-0x1.2f7232b80bd46p-30);
     p = V_(fma)(p, y, V_(set)(0x1.04f7420a65f27p-26));
     p = V_(fma)(p, y, V_(set)(-0x1.62432637a6028p-23));
@@ -74,8 +71,7 @@ static inline vreal T_(erf_small)(vreal y)
 }
 
 /* log(1 - erf(x)) on 0.9 <= x <= 6: error of erf at most 2.8e-18. */
-static inline vreal T_(erf_log_tail)(vreal x)
-{
+static inline vreal T_(erf_log_tail)(vreal x) {
     vreal p = V_(set)(0x1.7c7df286d93d5p-40);
     p = V_(fma)(p, x, V_(set)(-0x1.0a0b0dfc6fc69p-34));
     p = V_(fma)(p, x, V_(set)(0x1.5c6c1111ca230p-30));

@@ -19,16 +19,14 @@ typedef uint64x2_t vint_f64;
 static inline vec_f32 v_load_f32(const float *p) { return vld1q_f32(p); }
 static inline void v_store_f32(float *p, vec_f32 a) { vst1q_f32(p, a); }
 static inline void v_stream_f32(float *p, vec_f32 a) { vst1q_f32(p, a); }
-static inline vec_f32 v_load_n_f32(const float *p, int64_t n)
-{
+static inline vec_f32 v_load_n_f32(const float *p, int64_t n) {
     float lanes[VEC_LANES_f32] = {0};
     for (int64_t i = 0; i < n; i++) {
         lanes[i] = p[i];
     }
     return vld1q_f32(lanes);
 }
-static inline void v_store_n_f32(float *p, vec_f32 a, int64_t n)
-{
+static inline void v_store_n_f32(float *p, vec_f32 a, int64_t n) {
     float lanes[VEC_LANES_f32];
     vst1q_f32(lanes, a);
     for (int64_t i = 0; i < n; i++) {
@@ -76,8 +74,7 @@ static inline vint_f32 v_i_shr_f32(vint_f32 a, int count) { return a >> (uint32_
 
 /* 2^n alone may lie outside the range of float, so it goes in as 2^(n/2) 2^(n - n/2); the first
  * product is exact. Adding 1.5 x 2^23 leaves n in the low bits of the sum. */
-static inline vec_f32 v_scale_f32(vec_f32 a, vec_f32 n)
-{
+static inline vec_f32 v_scale_f32(vec_f32 a, vec_f32 n) {
     vint_f32 whole = v_bits_f32(v_add_f32(n, v_set_f32(0x1.8p23f)));
     vint_f32 half = v_i_shr_f32(whole, 1);
     vint_f32 rest = v_i_sub_f32(whole, half);
@@ -88,8 +85,7 @@ static inline vec_f32 v_scale_f32(vec_f32 a, vec_f32 n)
 }
 
 /* In place: element j of row i becomes element i of row j. */
-static inline void v_transpose_f32(vec_f32 rows[VEC_LANES_f32])
-{
+static inline void v_transpose_f32(vec_f32 rows[VEC_LANES_f32]) {
     float32x4x2_t ab = vtrnq_f32(rows[0], rows[1]);
     float32x4x2_t cd = vtrnq_f32(rows[2], rows[3]);
     rows[0] = vcombine_f32(vget_low_f32(ab.val[0]), vget_low_f32(cd.val[0]));
@@ -101,16 +97,14 @@ static inline void v_transpose_f32(vec_f32 rows[VEC_LANES_f32])
 static inline vec_f64 v_load_f64(const double *p) { return vld1q_f64(p); }
 static inline void v_store_f64(double *p, vec_f64 a) { vst1q_f64(p, a); }
 static inline void v_stream_f64(double *p, vec_f64 a) { vst1q_f64(p, a); }
-static inline vec_f64 v_load_n_f64(const double *p, int64_t n)
-{
+static inline vec_f64 v_load_n_f64(const double *p, int64_t n) {
     double lanes[VEC_LANES_f64] = {0};
     for (int64_t i = 0; i < n; i++) {
         lanes[i] = p[i];
     }
     return vld1q_f64(lanes);
 }
-static inline void v_store_n_f64(double *p, vec_f64 a, int64_t n)
-{
+static inline void v_store_n_f64(double *p, vec_f64 a, int64_t n) {
     double lanes[VEC_LANES_f64];
     vst1q_f64(lanes, a);
     for (int64_t i = 0; i < n; i++) {
@@ -156,8 +150,7 @@ static inline vint_f64 v_i_xor_f64(vint_f64 a, vint_f64 b) { return a ^ b; }
 static inline vint_f64 v_i_shl_f64(vint_f64 a, int count) { return a << (uint64_t)count; }
 static inline vint_f64 v_i_shr_f64(vint_f64 a, int count) { return a >> (uint64_t)count; }
 
-static inline vec_f64 v_scale_f64(vec_f64 a, vec_f64 n)
-{
+static inline vec_f64 v_scale_f64(vec_f64 a, vec_f64 n) {
     vint_f64 whole = v_bits_f64(v_add_f64(n, v_set_f64(0x1.8p52)));
     vint_f64 half = v_i_shr_f64(whole, 1);
     vint_f64 rest = v_i_sub_f64(whole, half);
@@ -167,8 +160,7 @@ static inline vec_f64 v_scale_f64(vec_f64 a, vec_f64 n)
     return v_mul_f64(v_mul_f64(a, first), second);
 }
 
-static inline void v_transpose_f64(vec_f64 rows[VEC_LANES_f64])
-{
+static inline void v_transpose_f64(vec_f64 rows[VEC_LANES_f64]) {
     vec_f64 first = vtrn1q_f64(rows[0], rows[1]);
     rows[1] = vtrn2q_f64(rows[0], rows[1]);
     rows[0] = first;

@@ -21,8 +21,7 @@ static inline vec_f32 v_load_f32(const float *p) { return *p; }
 static inline void v_store_f32(float *p, vec_f32 a) { *p = a; }
 static inline void v_stream_f32(float *p, vec_f32 a) { *p = a; }
 static inline vec_f32 v_load_n_f32(const float *p, int64_t n) { return n > 0 ? *p : 0; }
-static inline void v_store_n_f32(float *p, vec_f32 a, int64_t n)
-{
+static inline void v_store_n_f32(float *p, vec_f32 a, int64_t n) {
     if (n > 0) {
         *p = a;
     }
@@ -38,8 +37,7 @@ static inline vec_f32 v_sqrt_f32(vec_f32 a) { return __builtin_sqrtf(a); }
 static inline vec_f32 v_max_f32(vec_f32 a, vec_f32 b) { return a > b ? a : b; }
 static inline vec_f32 v_min_f32(vec_f32 a, vec_f32 b) { return a < b ? a : b; }
 static inline vec_f32 v_fma_f32(vec_f32 a, vec_f32 b, vec_f32 c) { return __builtin_fmaf(a, b, c); }
-static inline vec_f32 v_fnma_f32(vec_f32 a, vec_f32 b, vec_f32 c)
-{
+static inline vec_f32 v_fnma_f32(vec_f32 a, vec_f32 b, vec_f32 c) {
     return __builtin_fmaf(-a, b, c);
 }
 static inline vec_f32 v_neg_f32(vec_f32 a) { return -a; }
@@ -57,14 +55,12 @@ static inline vmask_f32 v_mask_or_f32(vmask_f32 a, vmask_f32 b) { return a | b; 
 static inline vmask_f32 v_mask_not_f32(vmask_f32 a) { return !a; }
 static inline bool v_any_f32(vmask_f32 a) { return a; }
 
-static inline vint_f32 v_bits_f32(vec_f32 a)
-{
+static inline vint_f32 v_bits_f32(vec_f32 a) {
     vint_f32 bits;
     memcpy(&bits, &a, sizeof bits);
     return bits;
 }
-static inline vec_f32 v_from_bits_f32(vint_f32 a)
-{
+static inline vec_f32 v_from_bits_f32(vint_f32 a) {
     vec_f32 value;
     memcpy(&value, &a, sizeof value);
     return value;
@@ -80,8 +76,7 @@ static inline vint_f32 v_i_shr_f32(vint_f32 a, int count) { return a >> count; }
 
 /* 2^n alone may lie outside the range of float, so it goes in as 2^(n/2) 2^(n - n/2); the first
  * product is exact. Adding 1.5 x 2^23 leaves n in the low bits of the sum. */
-static inline vec_f32 v_scale_f32(vec_f32 a, vec_f32 n)
-{
+static inline vec_f32 v_scale_f32(vec_f32 a, vec_f32 n) {
     vint_f32 whole = v_bits_f32(v_add_f32(n, v_set_f32(0x1.8p23f)));
     vint_f32 half = v_i_shr_f32(whole, 1);
     vint_f32 rest = v_i_sub_f32(whole, half);
@@ -97,8 +92,7 @@ static inline vec_f64 v_load_f64(const double *p) { return *p; }
 static inline void v_store_f64(double *p, vec_f64 a) { *p = a; }
 static inline void v_stream_f64(double *p, vec_f64 a) { *p = a; }
 static inline vec_f64 v_load_n_f64(const double *p, int64_t n) { return n > 0 ? *p : 0; }
-static inline void v_store_n_f64(double *p, vec_f64 a, int64_t n)
-{
+static inline void v_store_n_f64(double *p, vec_f64 a, int64_t n) {
     if (n > 0) {
         *p = a;
     }
@@ -114,8 +108,7 @@ static inline vec_f64 v_sqrt_f64(vec_f64 a) { return __builtin_sqrt(a); }
 static inline vec_f64 v_max_f64(vec_f64 a, vec_f64 b) { return a > b ? a : b; }
 static inline vec_f64 v_min_f64(vec_f64 a, vec_f64 b) { return a < b ? a : b; }
 static inline vec_f64 v_fma_f64(vec_f64 a, vec_f64 b, vec_f64 c) { return __builtin_fma(a, b, c); }
-static inline vec_f64 v_fnma_f64(vec_f64 a, vec_f64 b, vec_f64 c)
-{
+static inline vec_f64 v_fnma_f64(vec_f64 a, vec_f64 b, vec_f64 c) {
     return __builtin_fma(-a, b, c);
 }
 static inline vec_f64 v_neg_f64(vec_f64 a) { return -a; }
@@ -133,14 +126,12 @@ static inline vmask_f64 v_mask_or_f64(vmask_f64 a, vmask_f64 b) { return a | b; 
 static inline vmask_f64 v_mask_not_f64(vmask_f64 a) { return !a; }
 static inline bool v_any_f64(vmask_f64 a) { return a; }
 
-static inline vint_f64 v_bits_f64(vec_f64 a)
-{
+static inline vint_f64 v_bits_f64(vec_f64 a) {
     vint_f64 bits;
     memcpy(&bits, &a, sizeof bits);
     return bits;
 }
-static inline vec_f64 v_from_bits_f64(vint_f64 a)
-{
+static inline vec_f64 v_from_bits_f64(vint_f64 a) {
     vec_f64 value;
     memcpy(&value, &a, sizeof value);
     return value;
@@ -154,8 +145,7 @@ static inline vint_f64 v_i_xor_f64(vint_f64 a, vint_f64 b) { return a ^ b; }
 static inline vint_f64 v_i_shl_f64(vint_f64 a, int count) { return a << count; }
 static inline vint_f64 v_i_shr_f64(vint_f64 a, int count) { return a >> count; }
 
-static inline vec_f64 v_scale_f64(vec_f64 a, vec_f64 n)
-{
+static inline vec_f64 v_scale_f64(vec_f64 a, vec_f64 n) {
     vint_f64 whole = v_bits_f64(v_add_f64(n, v_set_f64(0x1.8p52)));
     vint_f64 half = v_i_shr_f64(whole, 1);
     vint_f64 rest = v_i_sub_f64(whole, half);

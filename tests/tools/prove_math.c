@@ -29,18 +29,55 @@
 #define BLOCK 65536
 
 enum function { EXP, EXPM1, LOG, LOG1P, TANH, SIGMOID, ERF, FUNCTIONS };
-static const char *const names[FUNCTIONS] = {"exp", "expm1", "log", "log1p",
+static const char *const names[FUNCTIONS] = {"exp",  "expm1",   "log", "log1p",
                                              "tanh", "sigmoid", "erf"};
 static const double bounds_f32[FUNCTIONS] = {1.0, 1.5, 1.0, 1.5, 1.5, 1.5, 1.5};
 static const double bounds_f64[FUNCTIONS] = {1.5, 1.5, 1.5, 1.5, 1.5, 1.5, 1.5};
 
 /* Inputs whose neighbourhood deserves a look: limits of range, splits, and points of change. */
-static const double edges[] = {
-    0.0,     0x1p-1074, 0x1p-1022, 0x1p-1021, 0x1p-54,  0x1p-53, 0x1p-27,  0x1p-26, 0.25,
-    0.34657, 0.5,       0.70710678118654752,  0.9,      1.0,     1.0397,   1.4142135623730951,
-    2.0,     4.0,       5.9,       6.0,       9.0,      18.0,    19.0,     20.0,    36.0,
-    37.4,    38.0,      40.0,      88.7228,   103.97,   104.0,   708.3964, 709.0,   709.782712893384,
-    710.0,   744.44,    745.1332,  746.0,     0x1p52,   0x1p53,  0x1p1022, DBL_MAX, (double)INFINITY};
+static const double edges[] = {0.0,
+                               0x1p-1074,
+                               0x1p-1022,
+                               0x1p-1021,
+                               0x1p-54,
+                               0x1p-53,
+                               0x1p-27,
+                               0x1p-26,
+                               0.25,
+                               0.34657,
+                               0.5,
+                               0.70710678118654752,
+                               0.9,
+                               1.0,
+                               1.0397,
+                               1.4142135623730951,
+                               2.0,
+                               4.0,
+                               5.9,
+                               6.0,
+                               9.0,
+                               18.0,
+                               19.0,
+                               20.0,
+                               36.0,
+                               37.4,
+                               38.0,
+                               40.0,
+                               88.7228,
+                               103.97,
+                               104.0,
+                               708.3964,
+                               709.0,
+                               709.782712893384,
+                               710.0,
+                               744.44,
+                               745.1332,
+                               746.0,
+                               0x1p52,
+                               0x1p53,
+                               0x1p1022,
+                               DBL_MAX,
+                               (double)INFINITY};
 
 typedef struct {
     double error;
@@ -50,16 +87,14 @@ typedef struct {
 } result;
 
 /* A well-mixed function of a counter (splitmix64's finaliser). */
-static uint64_t mixed(uint64_t i)
-{
+static uint64_t mixed(uint64_t i) {
     uint64_t z = (i + 1) * 0x9e3779b97f4a7c15u;
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
     return z ^ (z >> 31);
 }
 
-static double from_bits(uint64_t bits)
-{
+static double from_bits(uint64_t bits) {
     double x;
     memcpy(&x, &bits, sizeof x);
     return x;
@@ -69,49 +104,47 @@ static double from_bits(uint64_t bits)
 static double uniform(uint64_t bits) { return (double)((int64_t)bits >> 11) * 0x1p-52; }
 
 /* Random mantissa and sign, exponent between low and high. */
-static double spread(uint64_t a, uint64_t b, int low, int high)
-{
+static double spread(uint64_t a, uint64_t b, int low, int high) {
     uint64_t exponent = (uint64_t)(1023 + low) + b % (uint64_t)(high - low + 1);
     return from_bits((a & 0x800fffffffffffffu) | (exponent << 52));
 }
 
-static double sample(uint64_t i)
-{
+static double sample(uint64_t i) {
     uint64_t a = mixed(2 * i), b = mixed(2 * i + 1);
     switch (i % 8) {
-    case 0: return from_bits(a);
-    case 1: return 750 * uniform(a);
-    case 2: return 2 * uniform(a);
-    case 3: return spread(a, b, -60, 10);
-    case 4: return 1 + spread(a, b, -53, -1);
-    case 5: return 40 * uniform(a);
-    case 6: /* near odd multiples of ln(2)/2, where the reduction of exp changes its integer */
-        return (double)(int64_t)(2 * (a % 2200) - 2199) * 0x1.62e42fefa39efp-2 + 0x1p-40 * uniform(b);
-    default: {
-        uint64_t bits;
-        double edge = edges[a % (sizeof edges / sizeof edges[0])];
-        memcpy(&bits, &edge, sizeof bits);
-        bits += (b >> 1) % 129 - 64;
-        return from_bits(bits ^ (b << 63));
-    }
+        case 0: return from_bits(a);
+        case 1: return 750 * uniform(a);
+        case 2: return 2 * uniform(a);
+        case 3: return spread(a, b, -60, 10);
+        case 4: return 1 + spread(a, b, -53, -1);
+        case 5: return 40 * uniform(a);
+        case 6: /* near odd multiples of ln(2)/2, where the reduction of exp changes its integer */
+            return (double)(int64_t)(2 * (a % 2200) - 2199) * 0x1.62e42fefa39efp-2 +
+                   0x1p-40 * uniform(b);
+        default: {
+            uint64_t bits;
+            double edge = edges[a % (sizeof edges / sizeof edges[0])];
+            memcpy(&bits, &edge, sizeof bits);
+            bits += (b >> 1) % 129 - 64;
+            return from_bits(bits ^ (b << 63));
+        }
     }
 }
 
 #define NNL_GENERIC_FILE "../tests/tools/prove_math_pass.h"
 #include "dtype.h"
 
-static int report(int f, const char *type, double bound, result r, uint64_t count)
-{
+static int report(int f, const char *type, double bound, result r, uint64_t count) {
     int good = r.error <= bound && r.wrong == 0;
-    printf("%-8s%s %11llu inputs  max %.4f ulp at 0x%llx  bound %.1f  wrong %lld  hash %016llx  %s\n",
-           names[f], type, (unsigned long long)count, r.error, (unsigned long long)r.worst, bound,
-           (long long)r.wrong, (unsigned long long)r.hash, good ? "ok" : "FAIL");
+    printf(
+        "%-8s%s %11llu inputs  max %.4f ulp at 0x%llx  bound %.1f  wrong %lld  hash %016llx  %s\n",
+        names[f], type, (unsigned long long)count, r.error, (unsigned long long)r.worst, bound,
+        (long long)r.wrong, (unsigned long long)r.hash, good ? "ok" : "FAIL");
     fflush(stdout);
     return good ? 0 : 1;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     if (argc < 3 || argc > 4 || (strcmp(argv[2], "f32") && strcmp(argv[2], "f64"))) {
         fprintf(stderr, "usage: prove_math <function|all> f32 [stride] | f64 [samples]\n");
         return 2;

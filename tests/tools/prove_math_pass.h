@@ -16,42 +16,38 @@ typedef uint64_t bits_f64;
 #define MANTISSA 52
 #endif
 
-static wide T_(reference)(int f, wide x)
-{
+static wide T_(reference)(int f, wide x) {
     switch (f) {
-    case EXP: return W_(exp)(x);
-    case EXPM1: return W_(expm1)(x);
-    case LOG: return W_(log)(x);
-    case LOG1P: return W_(log1p)(x);
-    case TANH: return W_(tanh)(x);
-    case SIGMOID:
-        return x > 0 ? 1 / (1 + W_(exp)(-x)) : W_(exp)(x) / (1 + W_(exp)(x));
-    default: return W_(erf)(x);
+        case EXP: return W_(exp)(x);
+        case EXPM1: return W_(expm1)(x);
+        case LOG: return W_(log)(x);
+        case LOG1P: return W_(log1p)(x);
+        case TANH: return W_(tanh)(x);
+        case SIGMOID: return x > 0 ? 1 / (1 + W_(exp)(-x)) : W_(exp)(x) / (1 + W_(exp)(x));
+        default: return W_(erf)(x);
     }
 }
 
-static void T_(apply)(int f, const real *x, real *y)
-{
-#define EACH(function)                                                                            \
-    for (int i = 0; i < BLOCK; i += VLANES) {                                                     \
-        V_(store)(y + i, V_(function)(V_(load)(x + i)));                                          \
-    }                                                                                             \
+static void T_(apply)(int f, const real *x, real *y) {
+#define EACH(function)                                   \
+    for (int i = 0; i < BLOCK; i += VLANES) {            \
+        V_(store)(y + i, V_(function)(V_(load)(x + i))); \
+    }                                                    \
     break
     switch (f) {
-    case EXP: EACH(exp);
-    case EXPM1: EACH(expm1);
-    case LOG: EACH(log);
-    case LOG1P: EACH(log1p);
-    case TANH: EACH(tanh);
-    case SIGMOID: EACH(sigmoid);
-    default: EACH(erf);
+        case EXP: EACH(exp);
+        case EXPM1: EACH(expm1);
+        case LOG: EACH(log);
+        case LOG1P: EACH(log1p);
+        case TANH: EACH(tanh);
+        case SIGMOID: EACH(sigmoid);
+        default: EACH(erf);
     }
 #undef EACH
 }
 
 /* Input number i: bit pattern i * stride for float, a sample for double. */
-static real T_(input)(uint64_t i, uint64_t stride)
-{
+static real T_(input)(uint64_t i, uint64_t stride) {
 #if REAL_IS_FLOAT
     uint32_t bits = (uint32_t)(i * stride);
     float x;
@@ -63,16 +59,14 @@ static real T_(input)(uint64_t i, uint64_t stride)
 #endif
 }
 
-static T_(bits) T_(bits_of)(real x)
-{
+static T_(bits) T_(bits_of)(real x) {
     T_(bits) bits;
     memcpy(&bits, &x, sizeof bits);
     return bits;
 }
 
 /* |y - exact| in units in the last place of exact; -1 where y is wrong in kind. */
-static double T_(ulps)(real y, wide exact)
-{
+static double T_(ulps)(real y, wide exact) {
     if (isnan(exact) || isnan(y)) {
         return isnan(exact) && isnan(y) ? 0 : -1;
     }
@@ -95,8 +89,7 @@ static double T_(ulps)(real y, wide exact)
 
 /* One block of inputs [first, first + n). The hash starts from the block's number, so the sum over
  * the blocks, in any order, depends on every byte and its place. */
-static result T_(prove_block)(int f, uint64_t first, int n, uint64_t stride, real *x, real *y)
-{
+static result T_(prove_block)(int f, uint64_t first, int n, uint64_t stride, real *x, real *y) {
     result r = {0, 0, 0xcbf29ce484222325u ^ first, 0};
     for (int i = 0; i < BLOCK; i++) {
         x[i] = T_(input)(first + (uint64_t)(i < n ? i : 0), stride);
@@ -116,8 +109,7 @@ static result T_(prove_block)(int f, uint64_t first, int n, uint64_t stride, rea
     return r;
 }
 
-static result T_(prove)(int f, uint64_t count, uint64_t stride)
-{
+static result T_(prove)(int f, uint64_t count, uint64_t stride) {
     result total = {0, 0, 0, 0};
     int64_t blocks = (int64_t)((count + BLOCK - 1) / BLOCK);
 #pragma omp parallel
