@@ -150,12 +150,23 @@ def linear(
     return out
 
 
+def _check_place(operation: str, out: np.ndarray, x: np.ndarray) -> None:
+    """Requires that `out` is x, to work in place, or shares nothing with it."""
+    if (
+        out is not x
+        and np.may_share_memory(out, x)
+        and out.__array_interface__["data"] != x.__array_interface__["data"]
+    ):
+        raise ValueError(f"{operation}: out overlaps x in part; pass another array, or x itself")
+
+
 def _pointwise(name: str, kernel: str, x: np.ndarray, out: np.ndarray | None) -> np.ndarray:
     dtype = _check.floats(name, "x", x)
     if out is None:
         out = _empty(x.shape, dtype)
     else:
         _check.output(name, out, x.shape, dtype)
+        _check_place(name, out, x)
     function = getattr(_KERNELS[dtype], kernel)
     status = function(x.size, _pointer(x), _pointer(out), _State.threads)
     if status:
@@ -207,6 +218,7 @@ def threshold(
         out = _empty(x.shape, dtype)
     else:
         _check.output("threshold", out, x.shape, dtype)
+        _check_place("threshold", out, x)
     status = _KERNELS[dtype].Threshold_updateOutput(
         x.size, _pointer(x), _pointer(out), threshold, value, _State.threads
     )
@@ -228,6 +240,7 @@ def _rowwise(name: str, kernel: str, x: np.ndarray, out: np.ndarray | None) -> n
         out = _empty(x.shape, dtype)
     else:
         _check.output(name, out, x.shape, dtype)
+        _check_place(name, out, x)
     classes = x.shape[-1]
     rows = x.size // classes if classes else 0
     function = getattr(_KERNELS[dtype], kernel)
@@ -315,6 +328,9 @@ def softmax_ce(
         indices = _pointer(target)
     if grad is not None:
         _check.output(operation, grad, logits.shape, dtype)
+        others = (logits, target) if probabilities else (logits,)
+        if any([np.may_share_memory(grad, other) for other in others]):
+            raise ValueError(f"{operation}: grad overlaps logits or target; pass another array")
     code = _reduction(operation, reduction)
     _mean_of_something(operation, rows, reduction)
     loss, bad = _cells(dtype)
