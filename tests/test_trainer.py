@@ -141,7 +141,8 @@ def test_history():
     assert all(seconds > 0 for seconds in history["seconds"])
     measured = trainer.evaluate(X[:20], y[:20])  # as after the last epoch
     assert (history["val_loss"][-1], history["val_accuracy"][-1]) == tuple(measured.values())
-    assert repr(history).startswith("History(4 epochs; last: loss=0.")
+    last = f"loss={history['loss'][-1]:.4g}, accuracy={history['accuracy'][-1]:.4g}, val_loss="
+    assert repr(history).startswith(f"History(4 epochs; last: {last}")
     assert repr(nn.History()) == "History(0 epochs)" and len(nn.History()) == 0
     assert set(trainer_of().fit(X, y, 1, 10, verbose=0).history) == names - {
         "val_loss",
