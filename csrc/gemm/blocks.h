@@ -47,16 +47,16 @@
 #define NNL_GEMM_KC_BYTES 3072
 #endif
 #ifndef NNL_GEMM_MC
-#define NNL_GEMM_MC 240
+#define NNL_GEMM_MC 144
 #endif
 #ifndef NNL_GEMM_NC
 #define NNL_GEMM_NC 3072
 #endif
 
-/* A transposed B is read in place, and the small A packed instead, up to this many rows of A. */
-#ifndef NNL_GEMM_TURN
-#define NNL_GEMM_TURN 256
-#endif
+/* Transposing an element costs about as much as this many lanes of multiply-adds, and a product is
+ * turned when that saves 3 %. */
+#define NNL_GEMM_TURN_LANES 8
+#define NNL_GEMM_TURN_GAIN 0.97
 
 /* Threads pay when each gets at least this many multiply-adds (about 8 us at 50 per ns). */
 #define NNL_GEMM_GRAIN 400000

@@ -72,14 +72,23 @@ static void T_(parts)(void *context, int64_t begin, int64_t end) {
     }
 }
 
-/* Turns the product when B is transposed and A has few rows: then B's own rows serve as rows of
- * the turned product, where they are read in place, and only the small A is packed. The rows of A
- * must fill vectors, as they become the columns. */
+/* Work of m x n outputs of k terms in lanes of multiply-adds, empty lanes of the last vector of a
+ * row included, when `packed` elements are transposed on the way. */
+static double T_(work)(int64_t m, int64_t n, int64_t k, int64_t packed) {
+    double lanes = (double)(nnl_ceil_div(n, VLANES) * VLANES);
+    return (double)m * lanes * (double)k + NNL_GEMM_TURN_LANES * (double)packed;
+}
+
+/* Turns the product, C^T = B^T A^T, where that fills the vectors better or transposes less. The
+ * rows of a transposed B are then read in place, and only a row-major A is packed: dx = dy W^T of
+ * a small batch. Few output columns, as in a last layer, become full vectors of rows. */
 static void T_(choose_orientation)(T_(product) *g) {
-    int64_t lanes = nnl_ceil_div(g->m, VLANES) * VLANES;
-    if (g->b_row != 1 || g->b_col == 1 || g->bias || g->activation != NNL_IDENTITY) return;
-    if (g->m > NNL_GEMM_TURN || 4 * g->m < 3 * lanes) return;
     const T_(product) o = *g;
+    bool in_place = g->b_col == 1, turned_in_place = g->a_row == 1 && g->a_col != 1;
+    double plain = T_(work)(g->m, g->n, g->k, in_place ? 0 : g->n * g->k);
+    double turned =
+        T_(work)(g->n, g->m, g->k, (turned_in_place ? 0 : g->m * g->k) + 2 * g->m * g->n);
+    if (turned >= NNL_GEMM_TURN_GAIN * plain) return;
     g->turned = true;
     g->m = o.n, g->n = o.m;
     g->a = o.b, g->a_row = o.b_col, g->a_col = o.b_row;
@@ -92,10 +101,10 @@ static void T_(choose_packing)(T_(product) *g) {
      * it and its rows lie far apart: each on another page, and few cache sets for all. */
     bool large = g->k * g->n > 64 * 1024;
     g->pack_b = g->b_col != 1 || (large && g->m > 2 * NNL_GEMM_MR && g->n > NR);
-    /* A in rows is read in place, twelve streams at a time, until it outgrows the cache; its
-     * transpose is packed when several panels of B read it. */
-    bool rows = g->a_col == 1;
-    g->pack_a = rows ? g->m * g->k > 64 * 1024 && g->n > 4 * NR : g->n > 2 * NR && g->m > 1;
+    /* A is read in place until it outgrows the cache: its rows are a dozen streams. Its transpose
+     * moves to another line with every term, so it is packed sooner. */
+    int64_t in_place = g->a_col == 1 ? 64 * 1024 : 8 * 1024;
+    g->pack_a = g->m * g->k > in_place && g->n > 2 * NR;
 }
 
 /* Chooses the grid of parts: the one whose largest part is smallest; ties go to cutting columns,

@@ -22,8 +22,8 @@ static void T_(copy_panel)(int64_t k, int64_t rows, int64_t height, const real *
     }
 }
 
-/* to[c * to_row + r] = from[r * from_row + c] for r < rows, c < columns, and 0 for rows <= r < height:
- * transposes square by square in registers. */
+/* to[c * to_row + r] = from[r * from_row + c] for r < rows, c < columns, and 0 for
+ * rows <= r < height: transposes square by square in registers. */
 static void T_(turn)(int64_t rows, int64_t height, int64_t columns, const real *from,
                      int64_t from_row, real *to, int64_t to_row) {
     for (int64_t c = 0; c < columns; c += VLANES) {

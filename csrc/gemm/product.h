@@ -31,7 +31,7 @@ typedef struct {
     bool pack_b_now; /* the first block of rows packs B panel by panel, just before it is read */
 } T_(block);
 
-/* Rows of a block go in panels of at most NNL_GEMM_MR, as even as can be: two panels of 7 and 6 rows
+/* Rows of a block go in panels of at most NNL_GEMM_MR, as even as can be: panels of 7 and 6 rows
  * keep the multipliers busier than one of 12 and one of 1. */
 static inline int64_t T_(panel_start)(int64_t rows, int64_t panels, int64_t panel) {
     return rows * panel / panels;
@@ -66,16 +66,28 @@ static void T_(pack_rows)(const T_(product) *g, const T_(block) *at) {
     }
 }
 
-/* One tile of a turned product: computed in rows, stored as columns. */
-static void T_(run_turned)(T_(tile_kernel) *kernel, T_(tile) *tile, int64_t rows, int64_t columns,
-                           real *c, int64_t c_row) {
-    real held[NNL_GEMM_MR * NR];
+/* One tile of a turned product: computed in rows, stored as columns. bias holds a number a row. */
+static void T_(run_turned)(const T_(product) *g, T_(tile_kernel) *kernel, T_(tile) *tile,
+                           int64_t rows, int64_t columns, real *c, const real *bias, bool finish) {
+    real held[NNL_GEMM_MR * NNL_GEMM_WIDE * VLANES];
+    const int64_t held_row = sizeof held / sizeof *held / NNL_GEMM_MR;
+    const bool accumulate = tile->accumulate;
     tile->c = held;
     tile->next = held;
-    tile->c_row = NR;
-    if (tile->accumulate) T_(turn)(columns, columns, rows, c, c_row, held, NR);
+    tile->c_row = held_row;
+    tile->bias = NULL;
+    if (accumulate) {
+        T_(turn)(columns, columns, rows, c, g->c_row, held, held_row);
+    } else if (bias) {
+        for (int64_t i = 0; i < rows; i++) {
+            for (int64_t j = 0; j < columns; j++) held[i * held_row + j] = bias[i];
+        }
+        tile->accumulate = true;
+    }
     kernel(tile);
-    T_(turn)(rows, rows, columns, held, NR, c, c_row);
+    tile->accumulate = accumulate;
+    if (finish) T_(activate)(rows, columns, held, held_row, g->activation);
+    T_(turn)(rows, rows, columns, held, held_row, c, g->c_row);
 }
 
 /* All panels of rows against `lanes` columns from jr on; tile holds their panel of B. */
@@ -101,7 +113,8 @@ static void T_(run_panels)(const T_(product) *g, const T_(block) *at, T_(tile) *
         tile->ahead = line ? next_b + panel * NNL_ALIGNMENT : (const char *)tile->b;
         tile->ahead_step = line ? g->b_row * (ptrdiff_t)sizeof(real) : 0;
         if (g->turned) {
-            T_(run_turned)(kernel, tile, height, lanes, g->c + row + column * g->c_row, g->c_row);
+            T_(run_turned)(g, kernel, tile, height, lanes, g->c + row + column * g->c_row,
+                           g->bias ? g->bias + row : NULL, finish);
             continue;
         }
         tile->c = g->c + row * g->c_row + column;
