@@ -3,7 +3,7 @@
  * One text for both types; what differs (polynomials, limits) is in math_f32.h and math_f64.h.
  * Only operations of vec.h are used, so every instruction set gives the same bits. There are no
  * branches: each lane is computed alone. NaN gives NaN, -0 is kept where f(-0) = -0, and results
- * below the normal range are rounded correctly to within the same bounds (gradual underflow).
+ * below the normal range underflow gradually, within the same bounds.
  *
  * Largest error in units in the last place, measured by tests/tools/prove_math.c:
  *              exp    expm1  log    log1p  tanh   sigmoid erf

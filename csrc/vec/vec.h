@@ -4,7 +4,8 @@
  * Names are v_<op>_<t>, t = f32 or f64; generic code writes V_(op). VEC_LANES_<t> lanes each;
  * vmask_<t> holds the outcome of a comparison, vint_<t> the same lanes as integers.
  *   memory     load store (any alignment); load_n store_n (the first n lanes, 0 <= n <= lanes; the
- *              others are read as 0 and never touched); stream (past the caches, p aligned)
+ *              others are read as 0 and never touched); stream (past the caches, p aligned,
+ *              ended by v_stream_end)
  *   values     set(x) zero()
  *   arithmetic add sub mul div sqrt, each correctly rounded; neg abs
  *              fma(a, b, c) = a b + c and fnma(a, b, c) = c - a b, rounded once
@@ -43,5 +44,12 @@
 #define NNL_ISA_NAME "portable"
 #include "portable.h"
 #endif
+
+/* To be called after the last stream: what follows sees the streamed values in memory. */
+static inline void v_stream_end(void) {
+#if defined(NNL_ISA_AVX512) || defined(NNL_ISA_AVX2)
+    _mm_sfence();
+#endif
+}
 
 #endif
