@@ -110,7 +110,7 @@ ACCURACY = [
     ("Log_updateOutput", np.log, 0, 1e4, 1.0, 1.5),
     ("Log1p_updateOutput", np.log1p, -1, 1e4, 1.5, 1.5),
     ("Erf_updateOutput", _erf, -7, 7, 1.5, 2.5),
-    ("Sigmoid_updateOutput", _sigmoid, -800, 800, 1.0, 1.5),
+    ("Sigmoid_updateOutput", _sigmoid, -800, 800, 1.5, 1.5),
     ("Tanh_updateOutput", np.tanh, -30, 30, 1.5, 1.5),
 ]
 
