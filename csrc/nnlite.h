@@ -101,18 +101,23 @@ int nnl_random_permutation(int64_t n, int64_t *out, uint64_t seed, uint32_t purp
  * a [m, k] with element (i, p) at a[i * a_row + p * a_col]; b [k, n] likewise;
  * c [m, n] [OUT], or [INOUT] with accumulate != 0: the chain then starts from the stored value;
  * rows c_row apart. bias [n] [OPTIONAL]: the chain starts from it. At most one start is given.
- * activation: enum nnl_activation, applied once after the last term. */
+ * activation: enum nnl_activation, applied once after the last term. gate [m, n] [OPTIONAL], rows
+ * c_row apart: the activation's output of an earlier layer; the result is then multiplied by the
+ * activation's derivative there instead. */
 int NNL_(gemm)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, int64_t a_col,
                const real *b, int64_t b_row, int64_t b_col, real *c, int64_t c_row,
-               const real *bias, int accumulate, int activation, int threads);
+               const real *bias, const real *gate, int accumulate, int activation, int threads);
 
 /* Linear: output = act(input weight + bias). input [N, D], output [OUT] [N, K],
  * weight [D, K], bias [K] [OPTIONAL]. */
 int NNL_(Linear_updateOutput)(int64_t N, int64_t D, int64_t K, const real *input, real *output,
                               const real *weight, const real *bias, int activation, int threads);
-/* gradInput = gradOutput weight^T. gradOutput [N, K], gradInput [OUT] [N, D]. */
+/* gradInput = gradOutput weight^T. gradOutput [N, K], gradInput [OUT] [N, D]. gate [N, D]
+ * [OPTIONAL]: input, when it is the output of that activation; gradInput is then the gradient of the
+ * activation's input. */
 int NNL_(Linear_updateGradInput)(int64_t N, int64_t D, int64_t K, const real *gradOutput,
-                                 real *gradInput, const real *weight, int threads);
+                                 real *gradInput, const real *weight, const real *gate,
+                                 int activation, int threads);
 /* gradWeight [ACC] [D, K] += input^T (scale gradOutput);
  * gradBias [ACC] [K] [OPTIONAL] += column sums of scale gradOutput. */
 int NNL_(Linear_accGradParameters)(int64_t N, int64_t D, int64_t K, const real *input,

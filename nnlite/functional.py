@@ -92,7 +92,7 @@ def matmul(
     b_row, b_col = (1, k) if transpose_b else (n, 1)
     status = _KERNELS[dtype].gemm(
         m, n, k, _pointer(a), a_row, a_col, _pointer(b), b_row, b_col, _pointer(out), n,
-        _NULL, 0, _native.IDENTITY, _State.threads,
+        _NULL, _NULL, 0, _native.IDENTITY, _State.threads,
     )  # fmt: skip
     if status:
         _native.fail("matmul", status)

@@ -51,19 +51,22 @@ def laid_out(matrix: np.ndarray, layout: str, pad: int) -> tuple[np.ndarray, int
 
 
 def gemm(
-    isa, a, b, bias=None, stored=None, activation=0, layouts=("rows", "rows"), pad=0, **how
-) -> np.ndarray:
+    isa, a, b, bias=None, stored=None, gate=None, activation=0, layouts=("rows", "rows"), pad=0,
+    **how,
+) -> np.ndarray:  # fmt: skip
     """act(start + a b) by the kernel, over matrices whose rows lie `pad` apart; checks the gaps."""
     (m, k), n = a.shape, b.shape[1]
     width = n + pad
     c = np.full((m, width), GAP, a.dtype)
     c[:, :n] = np.nan if stored is None else stored  # without accumulation c is never read
     flat = c.ravel()[: max((m - 1) * width + n, 0) if n else 0]
+    if gate is not None:
+        gate = laid_out(gate, "rows", pad)[0]
     a_flat, a_row, a_col = laid_out(a, layouts[0], pad)
     b_flat, b_row, b_col = laid_out(b, layouts[1], pad)
     (out,) = call(
         isa, a.dtype, "gemm", m, n, k, In(a_flat), a_row, a_col, In(b_flat), b_row, b_col,
-        InOut(flat), width, In(bias), int(stored is not None), activation, **how,
+        InOut(flat), width, In(bias), In(gate), int(stored is not None), activation, **how,
     )  # fmt: skip
     c.ravel()[: out.size] = out
     assert (c[:, n:] == GAP).all(), "wrote between the rows of c"
@@ -230,6 +233,28 @@ def test_builds_give_the_same_bytes(sizes, layouts, start, activation, pad, offs
         same_bytes(gemm(isa, a, b, threads=threads, **how), expected, isa)
 
 
+DERIVATIVES = {
+    _native.RELU: ("Threshold_updateGradInput", 0.0),
+    _native.SIGMOID: ("Sigmoid_updateGradInput",),
+    _native.TANH: ("Tanh_updateGradInput",),
+}
+
+
+@pytest.mark.parametrize("activation", DERIVATIVES)
+@pytest.mark.parametrize("isa", BUILDS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_gate_equals_the_derivative_kernel_after(isa, dtype, activation, rng):
+    name, *scalars = DERIVATIVES[activation]
+    for m, n, k in ((1, 1, 1), (3, 17, 5), (14, 70, 33), (32, 64, 900), (150, 40, 900)):
+        a, b = operands(rng, dtype, m, n, k)[:2]
+        gate = rng.standard_normal((m, n)).astype(dtype)
+        for layouts in (("rows", "rows"), ("rows", "columns"), ("columns", "rows")):
+            dy = gemm(isa, a, b, layouts=layouts)
+            (after,) = call(isa, dtype, name, dy.size, In(gate), In(dy), Out(dy.shape), *scalars)
+            got = gemm(isa, a, b, gate=gate, activation=activation, layouts=layouts, pad=2)
+            same_bytes(got, after, f"{m} {n} {k} {layouts}")
+
+
 REFUSED = {
     "negative m": {"m": -1},
     "negative n": {"n": -1},
@@ -260,5 +285,5 @@ def test_refuses(isa, case):
     a, b, c = (InOut(np.full(12, value, F32)) for value in (1, 2, 3))  # call checks that all stay
     call(
         isa, F32, "gemm", v["m"], v["n"], v["k"], a, 4, 1, b, 3, 1, c, 3, In(v["bias"]),
-        v["accumulate"], v["activation"], threads=v["threads"], status=_native.EINVAL,
+        In(None), v["accumulate"], v["activation"], threads=v["threads"], status=_native.EINVAL,
     )  # fmt: skip

@@ -244,8 +244,9 @@ def test_linear(dtype, N, D, K, scale, rng):
             )
             same_bytes(got[0], y, f"{isa} y")
             got = call(
-                isa, dtype, "Linear_updateGradInput", N, D, K, In(dy), Out((N, D)), In(w), **how
-            )
+                isa, dtype, "Linear_updateGradInput", N, D, K, In(dy), Out((N, D)), In(w), In(None),
+                0, **how,
+            )  # fmt: skip
             same_bytes(got[0], dx, f"{isa} dx")
             for bias in (InOut(db), In(None)):
                 args = (In(x), In(dy), InOut(dw), bias, scale)
@@ -358,7 +359,7 @@ REFUSED += [
     ("SGD_update", (4, X, Y, In(None), 0.1, 0.9, 0.0), 1),
     ("Linear_updateOutput", (-1, 2, 2, X, X, X, X, 0), 1),
     ("Linear_updateOutput", (2, 2, 2, X, X, X, X, 9), 1),
-    ("Linear_updateGradInput", (2, 2**31, 2**31, X, X, X), 1),
+    ("Linear_updateGradInput", (2, 2**31, 2**31, X, X, X, In(None), 0), 1),
     ("Linear_accGradParameters", (2**32, 2**32, 1, X, X, X, X, 1.0), 1),
     ("Linear_accGradParameters", (2, 2, 2, X, X, X, X, 0.5), 0),
     ("gather_rows", (-1, 2, 2, X, X, X, X), None),

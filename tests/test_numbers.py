@@ -73,7 +73,7 @@ def test_matrix_example_by_kernels(isa, dtype):
     name = "Linear_updateOutput"
     y = call(isa, dtype, name, 2, 3, 4, In(x), Out((2, 4)), In(w), In(None), 0)[0]
     name = "Linear_updateGradInput"
-    dx = call(isa, dtype, name, 2, 3, 4, In(dy), Out((2, 3)), In(w))[0]
+    dx = call(isa, dtype, name, 2, 3, 4, In(dy), Out((2, 3)), In(w), In(None), 0)[0]
     name, db = "Linear_accGradParameters", InOut(np.ones(4, dtype))
     dw, db = call(isa, dtype, name, 2, 3, 4, In(x), In(dy), InOut(np.zeros_like(w)), db, 2.0)
     assert (y.tolist(), dx.tolist(), (dw / 2).tolist()) == (PRODUCT, DX, DW)

@@ -132,7 +132,8 @@ static void T_(choose_grid)(T_(product) *g, int threads) {
 
 NNL_API int NNL_(gemm)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, int64_t a_col,
                        const real *b, int64_t b_row, int64_t b_col, real *c, int64_t c_row,
-                       const real *bias, int accumulate, int activation, int threads) {
+                       const real *bias, const real *gate, int accumulate, int activation,
+                       int threads) {
     if (!nnl_size_ok(m, n, sizeof(real)) || !nnl_size_ok(m, k, sizeof(real)) ||
         !nnl_size_ok(k, n, sizeof(real)) || threads < 1 || (bias && accumulate) ||
         activation < NNL_IDENTITY || activation > NNL_TANH) {
@@ -142,6 +143,7 @@ NNL_API int NNL_(gemm)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a
     T_(product) g = {.m = m, .n = n, .k = k, .c = c, .c_row = c_row, .bias = bias};
     g.a = a, g.a_row = a_row, g.a_col = a_col;
     g.b = b, g.b_row = b_row, g.b_col = b_col;
+    g.gate = gate;
     g.accumulate = accumulate != 0;
     g.activation = activation;
     T_(choose_orientation)(&g);

@@ -14,7 +14,7 @@ typedef struct {
     int64_t b_row, b_col;
     real *c;
     int64_t c_row;
-    const real *bias;
+    const real *bias, *gate;
     bool accumulate;
     int activation;
     bool turned;
@@ -37,19 +37,27 @@ static inline int64_t T_(panel_start)(int64_t rows, int64_t panels, int64_t pane
     return rows * panel / panels;
 }
 
-/* Applies the activation to a tile that has just been stored and is still in the first cache. */
-static void T_(activate)(int64_t rows, int64_t columns, real *c, int64_t c_row, int activation) {
-    for (int64_t i = 0; i < rows; i++, c += c_row) {
+/* x after the activation; or, with the activation's output y, x times its derivative there. */
+static inline vreal T_(activated)(vreal x, int activation) {
+    if (activation == NNL_RELU) return V_(select)(V_(le)(x, V_(zero)()), V_(zero)(), x);
+    return activation == NNL_SIGMOID ? V_(sigmoid)(x) : V_(tanh)(x);
+}
+static inline vreal T_(gated)(vreal x, vreal y, int activation) {
+    const vreal one = V_(set)(1);
+    if (activation == NNL_RELU) return V_(select)(V_(le)(y, V_(zero)()), V_(zero)(), x);
+    if (activation == NNL_SIGMOID) return V_(mul)(x, V_(mul)(y, V_(sub)(one, y)));
+    return V_(mul)(x, V_(fnma)(y, y, one));
+}
+
+/* Finishes rows x columns outputs at c that have just been stored and are still in cache. */
+static void T_(finish)(const T_(product) *g, int64_t rows, int64_t columns, real *c) {
+    const real *gate = g->gate ? g->gate + (c - g->c) : NULL;
+    for (int64_t i = 0; i < rows; i++, c += g->c_row) {
         for (int64_t j = 0; j < columns; j += VLANES) {
             int lanes = (int)nnl_min(VLANES, columns - j);
             vreal x = V_(load_n)(c + j, lanes);
-            if (activation == NNL_RELU) {
-                x = V_(select)(V_(le)(x, V_(zero)()), V_(zero)(), x);
-            } else if (activation == NNL_SIGMOID) {
-                x = V_(sigmoid)(x);
-            } else {
-                x = V_(tanh)(x);
-            }
+            x = gate ? T_(gated)(x, V_(load_n)(gate + i * g->c_row + j, lanes), g->activation)
+                     : T_(activated)(x, g->activation);
             V_(store_n)(c + j, x, lanes);
         }
     }
@@ -68,7 +76,7 @@ static void T_(pack_rows)(const T_(product) *g, const T_(block) *at) {
 
 /* One tile of a turned product: computed in rows, stored as columns. bias holds a number a row. */
 static void T_(run_turned)(const T_(product) *g, T_(tile_kernel) *kernel, T_(tile) *tile,
-                           int64_t rows, int64_t columns, real *c, const real *bias, bool finish) {
+                           int64_t rows, int64_t columns, real *c, const real *bias, bool last) {
     real held[NNL_GEMM_MR * NNL_GEMM_WIDE * VLANES];
     const int64_t held_row = sizeof held / sizeof *held / NNL_GEMM_MR;
     const bool accumulate = tile->accumulate;
@@ -86,8 +94,8 @@ static void T_(run_turned)(const T_(product) *g, T_(tile_kernel) *kernel, T_(til
     }
     kernel(tile);
     tile->accumulate = accumulate;
-    if (finish) T_(activate)(rows, columns, held, held_row, g->activation);
     T_(turn)(rows, rows, columns, held, held_row, c, g->c_row);
+    if (last) T_(finish)(g, columns, rows, c);
 }
 
 /* All panels of rows against `lanes` columns from jr on; tile holds their panel of B. */
@@ -97,7 +105,7 @@ static void T_(run_panels)(const T_(product) *g, const T_(block) *at, T_(tile) *
     /* While the first panels of rows run, the next panel of B is fetched, one line a row of B. */
     const char *next_b = (const char *)(g->b + at->p * g->b_row + column + lanes);
     bool fetch = at->pack_b_now && g->b_col == 1 && jr + lanes < at->columns;
-    bool finish = at->p + at->terms == g->k && g->activation != NNL_IDENTITY;
+    bool last = at->p + at->terms == g->k && g->activation != NNL_IDENTITY;
     tile->a_row = g->pack_a ? (ptrdiff_t)sizeof(real) : g->a_row * (ptrdiff_t)sizeof(real);
     tile->a_col = g->a_col * (ptrdiff_t)sizeof(real);
     for (int64_t panel = 0; panel < panels; panel++) {
@@ -114,14 +122,14 @@ static void T_(run_panels)(const T_(product) *g, const T_(block) *at, T_(tile) *
         tile->ahead_step = line ? g->b_row * (ptrdiff_t)sizeof(real) : 0;
         if (g->turned) {
             T_(run_turned)(g, kernel, tile, height, lanes, g->c + row + column * g->c_row,
-                           g->bias ? g->bias + row : NULL, finish);
+                           g->bias ? g->bias + row : NULL, last);
             continue;
         }
         tile->c = g->c + row * g->c_row + column;
         tile->next = panel + 1 < panels ? tile->c + height * g->c_row
                                         : g->c + at->i * g->c_row + column + lanes;
         kernel(tile);
-        if (finish) T_(activate)(height, lanes, tile->c, g->c_row, g->activation);
+        if (last) T_(finish)(g, height, lanes, tile->c);
     }
 }
 

@@ -1,7 +1,7 @@
 /* Linear.c: y = act(x W + b), samples as rows, W [D, K].
  *
  * forward       y = x W + b, one chain per output that starts from the bias; then the activation
- * d-input       dx = dy W^T
+ * d-input       dx = dy W^T, and where x = act(z) also dz = dx act'(z), from x alone
  * d-parameters  dW += x^T (s dy),  db += s sum_i dy_i
  * All three products are gemm() with the strides of the factor exchanged where it is transposed. */
 #ifndef NNL_GENERIC_PASS
@@ -18,13 +18,15 @@
 NNL_API int NNL_(Linear_updateOutput)(int64_t N, int64_t D, int64_t K, const real *input,
                                       real *output, const real *weight, const real *bias,
                                       int activation, int threads) {
-    return NNL_(gemm)(N, K, D, input, D, 1, weight, K, 1, output, K, bias, 0, activation, threads);
+    return NNL_(gemm)(N, K, D, input, D, 1, weight, K, 1, output, K, bias, NULL, 0, activation,
+                      threads);
 }
 
 NNL_API int NNL_(Linear_updateGradInput)(int64_t N, int64_t D, int64_t K, const real *gradOutput,
-                                         real *gradInput, const real *weight, int threads) {
-    return NNL_(gemm)(N, D, K, gradOutput, K, 1, weight, 1, K, gradInput, D, NULL, 0, NNL_IDENTITY,
-                      threads);
+                                         real *gradInput, const real *weight, const real *gate,
+                                         int activation, int threads) {
+    return NNL_(gemm)(N, D, K, gradOutput, K, 1, weight, 1, K, gradInput, D, NULL, gate, 0,
+                      activation, threads);
 }
 
 typedef struct {
@@ -66,7 +68,7 @@ NNL_API int NNL_(Linear_accGradParameters)(int64_t N, int64_t D, int64_t K, cons
         for (int64_t i = 0; i < N * K; i++) scaled[i] = scale * gradOutput[i];
         gradOutput = scaled;
     }
-    int status = NNL_(gemm)(D, K, N, input, 1, D, gradOutput, K, 1, gradWeight, K, NULL, 1,
+    int status = NNL_(gemm)(D, K, N, input, 1, D, gradOutput, K, 1, gradWeight, K, NULL, NULL, 1,
                             NNL_IDENTITY, threads);
     if (status == NNL_OK && gradBias) {
         T_(columns) c = {N, K, gradOutput, gradBias};

@@ -6,6 +6,10 @@
 #define NNL_GRAIN_CHEAP 65536    /* a few operations an element: bound by memory */
 #define NNL_GRAIN_FUNCTION 16384 /* an exp, log or tanh an element */
 
+/* An output of this size does not stay in the last-level cache (32 MiB on the machines measured):
+ * it is written past the caches, which saves reading each line before it is written. */
+#define NNL_STREAM_BYTES (32 << 20)
+
 /* Rows of `columns` elements in which each element costs one function. */
 static inline int64_t nnl_row_grain(int64_t columns) {
     return columns > 0 ? nnl_ceil_div(NNL_GRAIN_FUNCTION, columns) : NNL_GRAIN_FUNCTION;

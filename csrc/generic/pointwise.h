@@ -8,35 +8,66 @@ typedef struct {
     const real *x, *y;
     real *out;
     real s, t;
+    bool stream; /* write past the caches */
 } T_(pointwise);
 
 typedef vreal T_(pointwise_function)(vreal x, vreal y, const T_(pointwise) *scalars);
+
+/* Elements [i, end) one vector at a time; the last may be partial. */
+NNL_INLINE void T_(map_vectors)(const T_(pointwise) *p, int64_t i, int64_t end,
+                                T_(pointwise_function) *f) {
+    for (; i < end; i += VLANES) {
+        int lanes = (int)nnl_min(VLANES, end - i);
+        vreal x = V_(load_n)(p->x + i, lanes);
+        V_(store_n)(p->out + i, f(x, p->y ? V_(load_n)(p->y + i, lanes) : x, p), lanes);
+    }
+}
+
+/* Whole groups of four vectors, which cover each other's latencies; returns where they end. */
+NNL_INLINE int64_t T_(map_groups)(const T_(pointwise) *p, int64_t i, int64_t end, const bool stream,
+                                  T_(pointwise_function) *f) {
+    for (; i + 4 * VLANES <= end; i += 4 * VLANES) {
+        vreal r[4];
+#pragma GCC unroll 4
+        for (int u = 0; u < 4; u++) {
+            vreal x = V_(load)(p->x + i + u * VLANES);
+            r[u] = f(x, p->y ? V_(load)(p->y + i + u * VLANES) : x, p);
+        }
+#pragma GCC unroll 4
+        for (int u = 0; u < 4; u++) {
+            if (stream) {
+                V_(stream)(p->out + i + u * VLANES, r[u]);
+            } else {
+                V_(store)(p->out + i + u * VLANES, r[u]);
+            }
+        }
+    }
+    return i;
+}
 
 NNL_INLINE void T_(map)(const void *context, int64_t begin, int64_t end,
                         T_(pointwise_function) *f) {
     const T_(pointwise) p = *(const T_(pointwise) *)context;
     int64_t i = begin;
-    for (; i + 4 * VLANES <= end; i += 4 * VLANES) { /* four at a time, to cover latencies */
-        vreal r[4];
-#pragma GCC unroll 4
-        for (int u = 0; u < 4; u++) {
-            vreal x = V_(load)(p.x + i + u * VLANES);
-            r[u] = f(x, p.y ? V_(load)(p.y + i + u * VLANES) : x, &p);
-        }
-#pragma GCC unroll 4
-        for (int u = 0; u < 4; u++) V_(store)(p.out + i + u * VLANES, r[u]);
+    if (p.stream) { /* which needs aligned lines: the elements before the first go alone */
+        int64_t past = (int64_t)((uintptr_t)(p.out + i) % NNL_ALIGNMENT / sizeof(real));
+        int64_t first = nnl_min(end, past ? i + NNL_ALIGNMENT / (int64_t)sizeof(real) - past : i);
+        T_(map_vectors)(&p, i, first, f);
+        i = T_(map_groups)(&p, first, end, true, f);
+        v_stream_end();
+    } else {
+        i = T_(map_groups)(&p, i, end, false, f);
     }
-    for (; i < end; i += VLANES) {
-        int lanes = (int)nnl_min(VLANES, end - i);
-        vreal x = V_(load_n)(p.x + i, lanes);
-        V_(store_n)(p.out + i, f(x, p.y ? V_(load_n)(p.y + i, lanes) : x, &p), lanes);
-    }
+    T_(map_vectors)(&p, i, end, f);
 }
 
 /* Runs the task over all n elements; a thread takes at least `grain` of them. */
 static inline int T_(run_pointwise)(int64_t n, T_(pointwise) operands, int64_t grain, int threads,
                                     nnl_task *task) {
     if (!nnl_size_ok(n, 1, sizeof(real)) || threads < 1) return NNL_EINVAL;
+    bool in_place = operands.out == operands.x || operands.out == operands.y;
+    bool aligned = (uintptr_t)operands.out % sizeof(real) == 0;
+    operands.stream = n >= NNL_STREAM_BYTES / (int64_t)sizeof(real) && aligned && !in_place;
     nnl_parallel_for(n, grain, threads, task, &operands);
     return NNL_OK;
 }

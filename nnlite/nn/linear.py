@@ -74,13 +74,27 @@ class Linear(Module):
     def _check_grad(self, saved: np.ndarray, grad_output: np.ndarray) -> None:
         LinearOp.check_grad(saved, grad_output, self.weight._data)
 
-    def _grad(self, saved: np.ndarray, grad_output: np.ndarray, want_input: bool) -> Any:
+    def _grad(
+        self,
+        saved: np.ndarray,
+        grad_output: np.ndarray,
+        want_input: bool,
+        activation: str | None = None,
+    ) -> Any:
         weight, bias = self.weight, self.bias
-        grad_input = LinearOp.grad_input(saved, grad_output, weight._data) if want_input else None
+        grad_input = None
+        if want_input:
+            grad_input = LinearOp.grad_input(saved, grad_output, weight._data, activation)
         LinearOp.acc_grad_parameters(
             saved, grad_output, weight._grad, None if bias is None else bias._grad
         )
         return grad_input
+
+    def _backward_through(self, grad_output: np.ndarray, activation: Module) -> np.ndarray:
+        """Backward of this layer and of the activation that made its input, in one kernel."""
+        saved, self._saved, self._forwards = self._saved, None, 0
+        activation._saved, activation._forwards = None, 0
+        return self._grad(saved, grad_output, True, activation.fused)  # type: ignore[attr-defined]
 
     def _describe(self) -> str:
         bias = "" if self.bias is not None else ", bias=False"

@@ -121,10 +121,17 @@ class Sequential(Module):
 
     def _backward(self, grad_output: np.ndarray, want_input: bool) -> Any:
         self._forwards = 0
-        for module in reversed(self.layers[1:]):
-            grad_output = module._backward(grad_output, True)
-        if self.layers:
-            return self.layers[0]._backward(grad_output, want_input)
+        gated = False  # the step after has taken the gradient through this step's activation
+        for index in range(len(self._plan) - 1, -1, -1):
+            module, activation = self._plan[index]
+            if activation is not None and not gated:
+                grad_output = activation._backward(grad_output, True)
+            before = self._plan[index - 1][1] if index else None
+            gated = before is not None and type(module) is Linear
+            if gated:
+                grad_output = module._backward_through(grad_output, before)  # type: ignore
+            else:
+                grad_output = module._backward(grad_output, want_input or index > 0)
         return grad_output
 
     def __len__(self) -> int:

@@ -37,13 +37,16 @@ class Linear:
         return functional.linear(x, weight, bias, activation), x
 
     @staticmethod
-    def grad_input(x: np.ndarray, grad: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """dy W^T, shape of x."""
+    def grad_input(
+        x: np.ndarray, grad: np.ndarray, weight: np.ndarray, activation: str | None = None
+    ) -> np.ndarray:
+        """dy W^T, shape of x; where x is the output of `activation`, the gradient of its input."""
         inputs, outputs = weight.shape
         out = np.empty(x.shape, weight.dtype)
         status = _native.KERNELS[weight.dtype].Linear_updateGradInput(
             x.shape[0], inputs, outputs, _pointer(grad), _pointer(out), _pointer(weight),
-            _State.threads,
+            _native.NULL if activation is None else _pointer(x),
+            functional.ACTIVATIONS[activation], _State.threads,
         )  # fmt: skip
         if status:
             _native.fail("Linear.backward", status)

@@ -26,7 +26,7 @@ static uint64_t T_(run_product)(uint64_t h, T_(gemm_case) s, uint32_t step, int 
     real *b = T_(in)(T_(extent)(s.k, b_row, s.n, b_col), s.kind, 3 * step + 1);
     real *c = s.start == 2 ? T_(inout)(c_size, s.kind, 3 * step + 2) : T_(out)(c_size);
     real *bias = s.start == 1 ? T_(in)(s.n, s.kind, 3 * step + 2) : NULL;
-    must(NNL_(gemm)(s.m, s.n, s.k, a, a_row, a_col, b, b_row, b_col, c, c_row, bias, s.start == 2,
+    must(NNL_(gemm)(s.m, s.n, s.k, a, a_row, a_col, b, b_row, b_col, c, c_row, bias, NULL, s.start == 2,
                     s.activation, threads));
     return T_(hash)(h, c, c_size);
 }
@@ -149,7 +149,7 @@ static uint64_t T_(run_linear)(int variant, int threads) {
             h = T_(hash)(h, y, N * K);
         } else if (variant == 1) {
             real *dx = T_(out)(N * D);
-            must(NNL_(Linear_updateGradInput)(N, D, K, dy, dx, weight, threads));
+            must(NNL_(Linear_updateGradInput)(N, D, K, dy, dx, weight, NULL, 0, threads));
             h = T_(hash)(h, dx, N * D);
         } else {
             real *dw = T_(inout)(D * K, PLAIN, 100 + i), *db = T_(inout)(K, PLAIN, 200 + i);

@@ -288,10 +288,10 @@ static uint64_t T_(run_wrong)(int variant, int threads) {
     const int64_t huge = INT64_MAX / 2;
     double flops;
     const int status[] = {
-        NNL_(gemm)(-1, 1, 1, x, 1, 1, x, 1, 1, y, 1, NULL, 0, 0, 1),
-        NNL_(gemm)(huge, huge, 1, x, 1, 1, x, 1, 1, y, 1, NULL, 0, 0, 1),
-        NNL_(gemm)(1, 1, 1, x, 1, 1, x, 1, 1, y, 1, x, 1, 0, 1),
-        NNL_(gemm)(1, 1, 1, x, 1, 1, x, 1, 1, y, 1, NULL, 0, 9, 1),
+        NNL_(gemm)(-1, 1, 1, x, 1, 1, x, 1, 1, y, 1, NULL, NULL, 0, 0, 1),
+        NNL_(gemm)(huge, huge, 1, x, 1, 1, x, 1, 1, y, 1, NULL, NULL, 0, 0, 1),
+        NNL_(gemm)(1, 1, 1, x, 1, 1, x, 1, 1, y, 1, x, NULL, 1, 0, 1),
+        NNL_(gemm)(1, 1, 1, x, 1, 1, x, 1, 1, y, 1, NULL, NULL, 0, 9, 1),
         NNL_(Exp_updateOutput)(-1, x, y, 1),
         NNL_(Exp_updateOutput)(1, x, y, 0),
         NNL_(SoftMax_updateOutput)(huge, huge, x, y, 1),
