@@ -8,7 +8,7 @@
  * Largest error in units in the last place, measured by tests/tools/prove_math.c:
  *              exp    expm1  log    log1p  tanh   sigmoid erf
  *     float    0.91   1.30   0.94   0.98   1.42   1.50    1.02   every input
- *     double   0.92   1.38   0.85   0.87   1.44   1.49    1.01   4 x 10^7 inputs
+ *     double   0.92   1.38   0.85   0.87   1.45   1.49    1.01   4 x 10^7 samples or more
  *
  * Include it once at the top of a file, outside the type pass; V_(exp) and so on then work in it.
  */
