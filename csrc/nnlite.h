@@ -215,6 +215,10 @@ int NNL_(random_normal)(int64_t n, real *out, real mean, real std, uint64_t seed
 int NNL_(roofline_fma)(int64_t iterations, double *flops, int threads);
 /* Copies input [n] to output [OUT] [n], with streaming stores when asked. */
 int NNL_(roofline_copy)(int64_t n, const real *input, real *output, int streaming, int threads);
+/* Computes the product C = A B of gemm `repeats` times, so that no call from outside is timed. */
+int NNL_(roofline_gemm)(int64_t repeats, int64_t m, int64_t n, int64_t k, const real *a,
+                        int64_t a_row, int64_t a_col, const real *b, int64_t b_row, int64_t b_col,
+                        real *c, int64_t c_row, int threads);
 
 /* ---- end: for each real ---- */
 #endif

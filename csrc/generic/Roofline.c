@@ -8,6 +8,7 @@
  * copy: output = input, vector by vector. Streaming stores go past the caches, so the lines of
  *       output are not read first; the figure then is the ceiling of kernels whose output exceeds
  *       the last-level cache.
+ * gemm: the layers' own product, again and again: what it takes without a call from outside.
  * Source: Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009.
  */
 #ifndef NNL_GENERIC_PASS
@@ -113,6 +114,16 @@ NNL_API int NNL_(roofline_copy)(int64_t n, const real *input, real *output, int 
     V_(store_n)(run.output + vectors * VLANES, V_(load_n)(run.input + vectors * VLANES, (int)tail),
                 (int)tail);
     return NNL_OK;
+}
+
+NNL_API int NNL_(roofline_gemm)(int64_t repeats, int64_t m, int64_t n, int64_t k, const real *a,
+                                int64_t a_row, int64_t a_col, const real *b, int64_t b_row,
+                                int64_t b_col, real *c, int64_t c_row, int threads) {
+    int status = repeats < 0 ? NNL_EINVAL : NNL_OK;
+    for (int64_t i = 0; i < repeats && status == NNL_OK; i++)
+        status = NNL_(gemm)(m, n, k, a, a_row, a_col, b, b_row, b_col, c, c_row, NULL, NULL, 0,
+                            NNL_IDENTITY, threads);
+    return status;
 }
 
 #endif
