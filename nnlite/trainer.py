@@ -199,6 +199,10 @@ class Trainer:
                 raise TypeError("fit: validation_data: expected a pair (X, y)")
             held_out = self._pair("fit: validation_data", *validation_data)
         self._check_data("fit", inputs, targets)
+        if held_out is not None:
+            if len(held_out[0]) == 0:
+                raise ValueError("fit: validation_data: X has 0 rows; pass at least one")
+            self._check_data("fit: validation_data", *held_out)
         history = History()
         with _Progress(epochs, enabled=bool(verbose)) as progress:
             for _ in range(epochs):

@@ -118,6 +118,12 @@ CASES = {
                        r"y: expected rows of shape \(3,\).*use y.reshape\(-1, 1\)"),
     "validation, rows": (lambda b: fit(b, b.x, b.y, validation_data=(b.x, b.y[1:])), ValueError,
                          "fit: validation_data: y has 7 rows, X has 8"),
+    "validation, none": (lambda b: fit(b, b.x, b.y, validation_data=(b.x[:0], b.y[:0])), ValueError,
+                         "fit: validation_data: X has 0 rows; pass at least one"),
+    "validation, width": (lambda b: fit(b, b.x, b.y, validation_data=(b.x[:, 1:], b.y)),
+                          ValueError, "x has 4 features"),
+    "validation, class": (lambda b: fit(b, b.x, b.y, validation_data=(b.x, b.y + 3)), IndexError,
+                          "fit: validation_data: y: row 0 holds"),
     "validation, pair": (lambda b: fit(b, b.x, b.y, validation_data=b.x), TypeError, r"\(X, y\)"),
     # empty batch
     "mean of nothing": (lambda b: F.softmax_ce(b.logits[:0], b.y[:0]), ValueError,

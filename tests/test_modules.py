@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -329,6 +330,14 @@ def test_predict_of_many_rows(rng):
     assert len(hashes) == 1
     for i in (0, 511, 512, 4095, 4096, 9000):
         same_bytes(model.predict(x[i : i + 1])[0], model.predict(x)[i], f"row {i}")
+
+
+def test_python_threads_may_predict_side_by_side(rng):
+    model, x = network(), batch(rng, 700)
+    expected = model.predict(x)
+    with ThreadPoolExecutor(8) as pool:
+        for y in pool.map(lambda rows: model.predict(x, batch_size=rows), [1, 9, 64, 700] * 20):
+            same_bytes(y, expected)
 
 
 def test_predict_sees_every_change_of_the_weights(rng):
