@@ -29,9 +29,9 @@ typedef struct {
     const real *x;
     const int64_t *target;
     const real *probabilities;
-    real *losses;
-    real *dx;   /* or NULL */
-    real scale; /* of the gradient: 1 / N or 1 */
+    real *losses, *sums; /* a row's loss; and its sum of powers until the logarithm is added */
+    real *dx;            /* or NULL */
+    real scale;          /* of the gradient: 1 / N or 1 */
 } T_(rows);
 
 /* Loss of a row against a distribution t, and the sum of t. */
@@ -53,18 +53,28 @@ static real T_(distribution_loss)(const real *x, const real *t, int64_t K, real 
     return L_(sum)(loss);
 }
 
-/* dx = (e scale_e - T) scale, over the powers e that dx holds. */
-static void T_(row_gradient)(real *dx, int64_t K, real sum, real mass, int64_t target,
-                             const real *t, real scale) {
-    vreal share = V_(set)(mass / sum), each = V_(set)(scale);
-    real at_target = dx[t ? 0 : target] * (mass / sum);
-    for (int64_t k = 0; k < K; k += VLANES) {
-        int lanes = (int)nnl_min(VLANES, K - k);
-        vreal p = V_(mul)(V_(load_n)(dx + k, lanes), share);
-        if (t) p = V_(sub)(p, V_(load_n)(t + k, lanes));
-        V_(store_n)(dx + k, V_(mul)(p, each), lanes);
+/* dx = (p - T) scale with p = e share, over the powers e that dx holds. */
+static void T_(row_gradient)(real *dx, int64_t K, real share, int64_t target, const real *t,
+                             real scale) {
+    if (!t) {
+        real at_target = (dx[target] * share - 1) * scale;
+        const vreal p = V_(set)(share), each = V_(set)(scale);
+        int64_t k = 0;
+        for (; k + VLANES <= K; k += VLANES) {
+            V_(store)(dx + k, V_(mul)(V_(mul)(V_(load)(dx + k), p), each));
+        }
+        if (k < K) {
+            V_(store_n)(dx + k, V_(mul)(V_(mul)(V_(load_n)(dx + k, K - k), p), each), K - k);
+        }
+        dx[target] = at_target;
+        return;
     }
-    if (!t) dx[target] = (at_target - 1) * scale;
+    for (int64_t k = 0; k < K; k += VLANES) {
+        int64_t lanes = nnl_min(VLANES, K - k);
+        vreal p = V_(mul)(V_(load_n)(dx + k, lanes), V_(set)(share));
+        p = V_(sub)(p, V_(load_n)(t + k, lanes));
+        V_(store_n)(dx + k, V_(mul)(p, V_(set)(scale)), lanes);
+    }
 }
 
 static void T_(cross_entropy_rows)(void *context, int64_t begin, int64_t end) {
@@ -73,17 +83,18 @@ static void T_(cross_entropy_rows)(void *context, int64_t begin, int64_t end) {
         const real *x = r->x + i * r->K, *t = NULL;
         real *dx = r->dx ? r->dx + i * r->K : NULL;
         real max = T_(row_max)(x, r->K), sum = T_(row_exp_sum)(x, r->K, max, dx), mass = 1;
-        real log_sum = T_(log_of)(sum);
         int64_t target = 0;
         if (r->target) {
             target = r->target[i];
-            r->losses[i] = (max - x[target]) + log_sum;
+            r->losses[i] = max - x[target];
+            r->sums[i] = sum;
         } else {
             t = r->probabilities + i * r->K;
-            r->losses[i] = T_(distribution_loss)(x, t, r->K, max, log_sum, &mass);
+            r->losses[i] = T_(distribution_loss)(x, t, r->K, max, T_(log_of)(sum), &mass);
         }
-        if (dx) T_(row_gradient)(dx, r->K, sum, mass, target, t, r->scale);
+        if (dx) T_(row_gradient)(dx, r->K, mass / sum, target, t, r->scale);
     }
+    if (r->target) T_(add_logs)(end - begin, r->sums + begin, r->losses + begin);
 }
 
 NNL_API int NNL_(CrossEntropyCriterion_updateOutput)(int64_t N, int64_t K, const real *input,
@@ -97,15 +108,13 @@ NNL_API int NNL_(CrossEntropyCriterion_updateOutput)(int64_t N, int64_t K, const
     }
     int status = target ? nnl_check_targets(N, K, target, bad_row) : NNL_OK;
     if (status != NNL_OK) return status;
-    real *losses = nnl_alloc(N, sizeof(real));
+    real *losses = nnl_alloc(N, 2 * sizeof(real));
     if (!losses) return NNL_ENOMEM;
-    T_(rows) r = {K,
-                  input,
-                  target,
-                  probabilities,
-                  losses,
-                  gradInput,
-                  reduction == NNL_MEAN ? 1 / (real)N : 1};
+    T_(rows) r = {.K = K, .x = input, .target = target, .probabilities = probabilities};
+    r.losses = losses;
+    r.sums = losses + N;
+    r.dx = gradInput;
+    r.scale = reduction == NNL_MEAN ? 1 / (real)N : 1;
     nnl_parallel_for(N, nnl_row_grain(K), threads, T_(cross_entropy_rows), &r);
     real total = T_(sum)(losses, N);
     *loss = reduction == NNL_MEAN ? total / (real)N : total;

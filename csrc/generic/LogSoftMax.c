@@ -26,18 +26,30 @@ typedef struct {
     real *out;
 } T_(rows);
 
+/* Rows in groups of sixteen, whose logarithms are taken together. */
 static void T_(logsoftmax_rows)(void *context, int64_t begin, int64_t end) {
     const T_(rows) *r = context;
-    for (int64_t i = begin; i < end; i++) {
-        const real *x = r->x + i * r->K;
-        real *y = r->out + i * r->K;
-        real max = T_(row_max)(x, r->K);
-        vreal shift = V_(set)(max);
-        vreal log_sum = V_(set)(T_(log_of)(T_(row_exp_sum)(x, r->K, max, NULL)));
-        for (int64_t k = 0; k < r->K; k += VLANES) {
-            int lanes = (int)nnl_min(VLANES, r->K - k);
-            vreal shifted = V_(sub)(V_(load_n)(x + k, lanes), shift);
-            V_(store_n)(y + k, V_(sub)(shifted, log_sum), lanes);
+    for (int64_t first = begin; first < end; first += NNL_LANES) {
+        real max[NNL_LANES], sum[NNL_LANES], log_sum[NNL_LANES] = {0};
+        int64_t rows = nnl_min(NNL_LANES, end - first);
+        for (int64_t i = 0; i < rows; i++) {
+            const real *x = r->x + (first + i) * r->K;
+            max[i] = T_(row_max)(x, r->K);
+            sum[i] = T_(row_exp_sum)(x, r->K, max[i], NULL);
+        }
+        T_(add_logs)(rows, sum, log_sum);
+        for (int64_t i = 0; i < rows; i++) {
+            const real *x = r->x + (first + i) * r->K;
+            real *y = r->out + (first + i) * r->K;
+            const vreal shift = V_(set)(max[i]), rest = V_(set)(log_sum[i]);
+            int64_t k = 0;
+            for (; k + VLANES <= r->K; k += VLANES) {
+                V_(store)(y + k, V_(sub)(V_(sub)(V_(load)(x + k), shift), rest));
+            }
+            if (k < r->K) {
+                vreal last = V_(sub)(V_(sub)(V_(load_n)(x + k, r->K - k), shift), rest);
+                V_(store_n)(y + k, last, r->K - k);
+            }
         }
     }
 }

@@ -33,11 +33,7 @@ static void T_(softmax_rows)(void *context, int64_t begin, int64_t end) {
         const real *x = r->x + i * r->K;
         real *y = r->out + i * r->K;
         real sum = T_(row_exp_sum)(x, r->K, T_(row_max)(x, r->K), y);
-        vreal scale = V_(set)(1 / sum);
-        for (int64_t k = 0; k < r->K; k += VLANES) {
-            int lanes = (int)nnl_min(VLANES, r->K - k);
-            V_(store_n)(y + k, V_(mul)(V_(load_n)(y + k, lanes), scale), lanes);
-        }
+        T_(scale_row)(y, r->K, 1 / sum, y);
     }
 }
 

@@ -9,10 +9,14 @@ static inline T_(lanes) T_(row_lanes)(const real *row, int64_t k, int64_t K, rea
     return K - k >= NNL_LANES ? L_(load)(row + k) : L_(load_n)(row + k, K - k, fill);
 }
 
+/* Stores the lanes at `to`, the first n of them where fewer than 16 are left. */
 static inline void T_(store_lanes)(real *to, T_(lanes) a, int64_t n) {
     for (int r = 0; r < NNL_LANES / VLANES; r++) {
-        int64_t lanes = nnl_max(0, nnl_min(VLANES, n - r * VLANES));
-        V_(store_n)(to + (lanes ? r * VLANES : 0), a.v[r], (int)lanes);
+        if (n >= NNL_LANES) {
+            V_(store)(to + r * VLANES, a.v[r]);
+        } else if (n > r * VLANES) {
+            V_(store_n)(to + r * VLANES, a.v[r], nnl_min(VLANES, n - r * VLANES));
+        }
     }
 }
 
@@ -47,6 +51,23 @@ static inline real T_(log_of)(real x) {
     real result;
     V_(store_n)(&result, V_(log)(V_(set)(x)), 1);
     return result;
+}
+
+/* y_i += log x_i: the logarithms of many rows' sums together, one vector at a time. */
+static inline void T_(add_logs)(int64_t n, const real *x, real *y) {
+    for (int64_t i = 0; i < n; i += VLANES) {
+        int64_t lanes = nnl_min(VLANES, n - i);
+        vreal logs = V_(log)(V_(load_fill)(x + i, lanes, 1));
+        V_(store_n)(y + i, V_(add)(V_(load_n)(y + i, lanes), logs), lanes);
+    }
+}
+
+/* y = x * factor along a row; y may be x. */
+static inline void T_(scale_row)(const real *x, int64_t K, real factor, real *y) {
+    const vreal f = V_(set)(factor);
+    int64_t k = 0;
+    for (; k + VLANES <= K; k += VLANES) V_(store)(y + k, V_(mul)(V_(load)(x + k), f));
+    if (k < K) V_(store_n)(y + k, V_(mul)(V_(load_n)(x + k, K - k), f), K - k);
 }
 
 /* sum_i x[i]: blocks in index order, sixteen lanes in each. */

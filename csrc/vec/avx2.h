@@ -44,6 +44,11 @@ static inline void v_store_n_f32(float *p, vec_f32 a, int64_t n) {
     }
     if (n & 1) _mm_store_ss(p, rest);
 }
+static inline vec_f32 v_load_fill_f32(const float *p, int64_t n, float fill) {
+    __m256i first = v_first_f32(n);
+    __m256 valid = _mm256_maskload_ps(p, first);
+    return _mm256_blendv_ps(_mm256_set1_ps(fill), valid, _mm256_castsi256_ps(first));
+}
 static inline vec_f32 v_set_f32(float a) { return _mm256_set1_ps(a); }
 static inline vec_f32 v_zero_f32(void) { return _mm256_setzero_ps(); }
 
@@ -144,6 +149,11 @@ static inline void v_store_n_f64(double *p, vec_f64 a, int64_t n) {
     }
     if (n & 1) _mm_store_sd(p, rest);
 }
+static inline vec_f64 v_load_fill_f64(const double *p, int64_t n, double fill) {
+    __m256i first = v_first_f64(n);
+    __m256d valid = _mm256_maskload_pd(p, first);
+    return _mm256_blendv_pd(_mm256_set1_pd(fill), valid, _mm256_castsi256_pd(first));
+}
 static inline vec_f64 v_set_f64(double a) { return _mm256_set1_pd(a); }
 static inline vec_f64 v_zero_f64(void) { return _mm256_setzero_pd(); }
 
@@ -209,6 +219,35 @@ static inline void v_transpose_f64(vec_f64 rows[VEC_LANES_f64]) {
     rows[1] = _mm256_permute2f128_pd(ab_odd, cd_odd, 0x20);
     rows[2] = _mm256_permute2f128_pd(ab_even, cd_even, 0x31);
     rows[3] = _mm256_permute2f128_pd(ab_odd, cd_odd, 0x31);
+}
+
+/* The tree over the lanes of one register: lane i with i + half, halving until one is left. */
+static inline float v_quarter_total(__m128 a) {
+    a = _mm_add_ps(a, _mm_movehl_ps(a, a));
+    return _mm_cvtss_f32(_mm_add_ss(a, _mm_shuffle_ps(a, a, 1)));
+}
+static inline float v_quarter_largest(__m128 a) {
+    a = _mm_max_ps(a, _mm_movehl_ps(a, a));
+    return _mm_cvtss_f32(_mm_max_ss(a, _mm_shuffle_ps(a, a, 1)));
+}
+static inline double v_pair_total(__m128d a) {
+    return _mm_cvtsd_f64(_mm_add_sd(a, _mm_unpackhi_pd(a, a)));
+}
+static inline double v_pair_largest(__m128d a) {
+    return _mm_cvtsd_f64(_mm_max_sd(a, _mm_unpackhi_pd(a, a)));
+}
+
+static inline float v_total_f32(vec_f32 a) {
+    return v_quarter_total(_mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1)));
+}
+static inline float v_largest_f32(vec_f32 a) {
+    return v_quarter_largest(_mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1)));
+}
+static inline double v_total_f64(vec_f64 a) {
+    return v_pair_total(_mm_add_pd(_mm256_castpd256_pd128(a), _mm256_extractf128_pd(a, 1)));
+}
+static inline double v_largest_f64(vec_f64 a) {
+    return v_pair_largest(_mm_max_pd(_mm256_castpd256_pd128(a), _mm256_extractf128_pd(a, 1)));
 }
 
 #endif

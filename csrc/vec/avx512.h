@@ -25,6 +25,9 @@ static inline vec_f32 v_load_n_f32(const float *p, int64_t n) {
 static inline void v_store_n_f32(float *p, vec_f32 a, int64_t n) {
     _mm512_mask_storeu_ps(p, v_first_f32(n), a);
 }
+static inline vec_f32 v_load_fill_f32(const float *p, int64_t n, float fill) {
+    return _mm512_mask_loadu_ps(_mm512_set1_ps(fill), v_first_f32(n), p);
+}
 static inline vec_f32 v_set_f32(float a) { return _mm512_set1_ps(a); }
 static inline vec_f32 v_zero_f32(void) { return _mm512_setzero_ps(); }
 
@@ -120,6 +123,9 @@ static inline vec_f64 v_load_n_f64(const double *p, int64_t n) {
 static inline void v_store_n_f64(double *p, vec_f64 a, int64_t n) {
     _mm512_mask_storeu_pd(p, v_first_f64(n), a);
 }
+static inline vec_f64 v_load_fill_f64(const double *p, int64_t n, double fill) {
+    return _mm512_mask_loadu_pd(_mm512_set1_pd(fill), v_first_f64(n), p);
+}
 static inline vec_f64 v_set_f64(double a) { return _mm512_set1_pd(a); }
 static inline vec_f64 v_zero_f64(void) { return _mm512_setzero_pd(); }
 
@@ -195,6 +201,39 @@ static inline void v_transpose_f64(vec_f64 rows[VEC_LANES_f64]) {
         rows[i + 4] = _mm512_shuffle_f64x2(even_top, even_bottom, 0xdd);
         rows[i + 6] = _mm512_shuffle_f64x2(odd_top, odd_bottom, 0xdd);
     }
+}
+
+/* The tree over the lanes of one register: lane i with i + half, halving until one is left. */
+static inline float v_quarter_total(__m128 a) {
+    a = _mm_add_ps(a, _mm_movehl_ps(a, a));
+    return _mm_cvtss_f32(_mm_add_ss(a, _mm_shuffle_ps(a, a, 1)));
+}
+static inline float v_quarter_largest(__m128 a) {
+    a = _mm_max_ps(a, _mm_movehl_ps(a, a));
+    return _mm_cvtss_f32(_mm_max_ss(a, _mm_shuffle_ps(a, a, 1)));
+}
+static inline double v_pair_total(__m128d a) {
+    return _mm_cvtsd_f64(_mm_add_sd(a, _mm_unpackhi_pd(a, a)));
+}
+static inline double v_pair_largest(__m128d a) {
+    return _mm_cvtsd_f64(_mm_max_sd(a, _mm_unpackhi_pd(a, a)));
+}
+
+static inline float v_total_f32(vec_f32 a) {
+    __m256 h = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+    return v_quarter_total(_mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1)));
+}
+static inline float v_largest_f32(vec_f32 a) {
+    __m256 h = _mm256_max_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+    return v_quarter_largest(_mm_max_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1)));
+}
+static inline double v_total_f64(vec_f64 a) {
+    __m256d h = _mm256_add_pd(_mm512_castpd512_pd256(a), _mm512_extractf64x4_pd(a, 1));
+    return v_pair_total(_mm_add_pd(_mm256_castpd256_pd128(h), _mm256_extractf128_pd(h, 1)));
+}
+static inline double v_largest_f64(vec_f64 a) {
+    __m256d h = _mm256_max_pd(_mm512_castpd512_pd256(a), _mm512_extractf64x4_pd(a, 1));
+    return v_pair_largest(_mm_max_pd(_mm256_castpd256_pd128(h), _mm256_extractf128_pd(h, 1)));
 }
 
 #endif

@@ -48,11 +48,12 @@ static inline T_(lanes) L_(load)(const real *p) {
 
 /* The first n of 16 elements (0 <= n <= 16); the other lanes are `fill`. */
 static inline T_(lanes) L_(load_n)(const real *p, int64_t n, real fill) {
-    real padded[NNL_LANES];
-    for (int i = 0; i < NNL_LANES; i++) {
-        padded[i] = i < n ? p[i] : fill;
+    T_(lanes) r;
+    for (int i = 0; i < REGISTERS; i++) {
+        int64_t here = nnl_max(0, nnl_min(VLANES, n - i * VLANES));
+        r.v[i] = V_(load_fill)(p + (here ? i * VLANES : 0), here, fill);
     }
-    return L_(load)(padded);
+    return r;
 }
 
 static inline T_(lanes) L_(add)(T_(lanes) a, T_(lanes) b) {
@@ -93,38 +94,22 @@ static inline T_(lanes) L_(fma)(T_(lanes) a, T_(lanes) b, T_(lanes) c) {
 
 /* The sum of the lanes by the fixed tree. */
 static inline real L_(sum)(T_(lanes) a) {
-    real lane[NNL_LANES];
-    int width = REGISTERS;
-    for (; width > 1; width /= 2) {
+    for (int width = REGISTERS; width > 1; width /= 2) {
         for (int i = 0; i < width / 2; i++) {
             a.v[i] = V_(add)(a.v[i], a.v[i + width / 2]);
         }
     }
-    V_(store)(lane, a.v[0]);
-    for (width = VLANES; width > 1; width /= 2) {
-        for (int i = 0; i < width / 2; i++) {
-            lane[i] = lane[i] + lane[i + width / 2];
-        }
-    }
-    return lane[0];
+    return V_(total)(a.v[0]);
 }
 
-/* The largest lane by the same tree of v_max. */
+/* The largest lane by the same tree of v_max: a NaN is not reliably kept. */
 static inline real L_(max_all)(T_(lanes) a) {
-    real lane[NNL_LANES];
-    int width = REGISTERS;
-    for (; width > 1; width /= 2) {
+    for (int width = REGISTERS; width > 1; width /= 2) {
         for (int i = 0; i < width / 2; i++) {
             a.v[i] = V_(max)(a.v[i], a.v[i + width / 2]);
         }
     }
-    V_(store)(lane, a.v[0]);
-    for (width = VLANES; width > 1; width /= 2) {
-        for (int i = 0; i < width / 2; i++) {
-            lane[i] = lane[i] > lane[i + width / 2] ? lane[i] : lane[i + width / 2];
-        }
-    }
-    return lane[0];
+    return V_(largest)(a.v[0]);
 }
 
 #undef REGISTERS

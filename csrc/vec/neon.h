@@ -33,6 +33,13 @@ static inline void v_store_n_f32(float *p, vec_f32 a, int64_t n) {
         p[i] = lanes[i];
     }
 }
+static inline vec_f32 v_load_fill_f32(const float *p, int64_t n, float fill) {
+    float lanes[VEC_LANES_f32] = {fill, fill, fill, fill};
+    for (int64_t i = 0; i < n; i++) {
+        lanes[i] = p[i];
+    }
+    return vld1q_f32(lanes);
+}
 static inline vec_f32 v_set_f32(float a) { return vdupq_n_f32(a); }
 static inline vec_f32 v_zero_f32(void) { return vdupq_n_f32(0); }
 
@@ -111,6 +118,13 @@ static inline void v_store_n_f64(double *p, vec_f64 a, int64_t n) {
         p[i] = lanes[i];
     }
 }
+static inline vec_f64 v_load_fill_f64(const double *p, int64_t n, double fill) {
+    double lanes[VEC_LANES_f64] = {fill, fill};
+    for (int64_t i = 0; i < n; i++) {
+        lanes[i] = p[i];
+    }
+    return vld1q_f64(lanes);
+}
 static inline vec_f64 v_set_f64(double a) { return vdupq_n_f64(a); }
 static inline vec_f64 v_zero_f64(void) { return vdupq_n_f64(0); }
 
@@ -164,6 +178,22 @@ static inline void v_transpose_f64(vec_f64 rows[VEC_LANES_f64]) {
     vec_f64 first = vtrn1q_f64(rows[0], rows[1]);
     rows[1] = vtrn2q_f64(rows[0], rows[1]);
     rows[0] = first;
+}
+
+/* The tree over the lanes of one register: lane i with i + half, halving until one is left. */
+static inline float v_total_f32(vec_f32 a) {
+    float32x2_t pair = vadd_f32(vget_low_f32(a), vget_high_f32(a));
+    return vget_lane_f32(pair, 0) + vget_lane_f32(pair, 1);
+}
+static inline float v_largest_f32(vec_f32 a) {
+    vec_f32 half = v_max_f32(a, vextq_f32(a, a, 2));
+    float low = vgetq_lane_f32(half, 0), high = vgetq_lane_f32(half, 1);
+    return low > high ? low : high;
+}
+static inline double v_total_f64(vec_f64 a) { return vgetq_lane_f64(a, 0) + vgetq_lane_f64(a, 1); }
+static inline double v_largest_f64(vec_f64 a) {
+    double low = vgetq_lane_f64(a, 0), high = vgetq_lane_f64(a, 1);
+    return low > high ? low : high;
 }
 
 #endif

@@ -21,6 +21,9 @@ static inline vec_f32 v_load_f32(const float *p) { return *p; }
 static inline void v_store_f32(float *p, vec_f32 a) { *p = a; }
 static inline void v_stream_f32(float *p, vec_f32 a) { *p = a; }
 static inline vec_f32 v_load_n_f32(const float *p, int64_t n) { return n > 0 ? *p : 0; }
+static inline vec_f32 v_load_fill_f32(const float *p, int64_t n, float fill) {
+    return n > 0 ? *p : fill;
+}
 static inline void v_store_n_f32(float *p, vec_f32 a, int64_t n) {
     if (n > 0) {
         *p = a;
@@ -92,6 +95,9 @@ static inline vec_f64 v_load_f64(const double *p) { return *p; }
 static inline void v_store_f64(double *p, vec_f64 a) { *p = a; }
 static inline void v_stream_f64(double *p, vec_f64 a) { *p = a; }
 static inline vec_f64 v_load_n_f64(const double *p, int64_t n) { return n > 0 ? *p : 0; }
+static inline vec_f64 v_load_fill_f64(const double *p, int64_t n, double fill) {
+    return n > 0 ? *p : fill;
+}
 static inline void v_store_n_f64(double *p, vec_f64 a, int64_t n) {
     if (n > 0) {
         *p = a;
@@ -156,5 +162,10 @@ static inline vec_f64 v_scale_f64(vec_f64 a, vec_f64 n) {
 }
 
 static inline void v_transpose_f64(vec_f64 rows[VEC_LANES_f64]) { (void)rows; }
+
+static inline float v_total_f32(vec_f32 a) { return a; }
+static inline float v_largest_f32(vec_f32 a) { return a; }
+static inline double v_total_f64(vec_f64 a) { return a; }
+static inline double v_largest_f64(vec_f64 a) { return a; }
 
 #endif

@@ -17,7 +17,7 @@
  *              any(mask) -> bool; select(mask, a, b) = mask ? a : b
  *   bits       bits(v) -> vint, from_bits(vint) -> v; i_set i_add i_sub i_and i_or i_xor (modulo
  *              2^32 or 2^64), i_shl i_shr(v, count) (zeros move in)
- *   layout     transpose(rows[lanes]) in place
+ *   lanes      total and largest of one register by the tree of lanes.h; transpose(rows[lanes])
  * NNL_ISA_NAME is the name of the implementation; NNL_ISA_AVX512, NNL_ISA_AVX2 or NNL_ISA_NEON is
  * defined with it.
  * The bytes of every result are those of portable.h, NaN payloads excepted. */
