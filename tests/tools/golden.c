@@ -19,7 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "nnlite.h"
+#include "base.h"
+#include "generic/grain.h"
 #include "vec/vec.h"
 
 #define SEED 20240229
@@ -179,7 +180,11 @@ int main(int argc, char **argv) {
     if (argc == 3 && strcmp(argv[1], "--supports") == 0) return !nnl_cpu_supports(argv[2]);
     const char *word = argc > 1 ? argv[1] : NULL;
     RUN(common_groups, "-");
-    RUN(groups_f32, "f32");
-    RUN(groups_f64, "f64");
+    RUN(gemm_groups_f32, "f32");
+    RUN(layer_groups_f32, "f32");
+    RUN(training_groups_f32, "f32");
+    RUN(gemm_groups_f64, "f64");
+    RUN(layer_groups_f64, "f64");
+    RUN(training_groups_f64, "f64");
     return failed;
 }

@@ -9,6 +9,7 @@ typedef struct {
     int64_t pad;    /* extra elements between rows */
     int64_t apart;  /* elements of A and B lie this far apart, 1 for plain matrices */
     enum kind kind;
+    bool gated; /* multiplied by the activation's derivative */
 } T_(gemm_case);
 
 /* One more than the position of the last element of a matrix. */
@@ -26,8 +27,9 @@ static uint64_t T_(run_product)(uint64_t h, T_(gemm_case) s, uint32_t step, int 
     real *b = T_(in)(T_(extent)(s.k, b_row, s.n, b_col), s.kind, 3 * step + 1);
     real *c = s.start == 2 ? T_(inout)(c_size, s.kind, 3 * step + 2) : T_(out)(c_size);
     real *bias = s.start == 1 ? T_(in)(s.n, s.kind, 3 * step + 2) : NULL;
-    must(NNL_(gemm)(s.m, s.n, s.k, a, a_row, a_col, b, b_row, b_col, c, c_row, bias, NULL, s.start == 2,
-                    s.activation, threads));
+    real *gate = s.gated ? T_(in)(c_size, s.kind, 3 * step + 4) : NULL;
+    must(NNL_(gemm)(s.m, s.n, s.k, a, a_row, a_col, b, b_row, b_col, c, c_row, bias, gate,
+                    s.start == 2, s.activation, threads));
     return T_(hash)(h, c, c_size);
 }
 
@@ -93,7 +95,8 @@ static uint64_t T_(run_gemm_skinny)(int variant, int threads) {
     return h;
 }
 
-/* Activations in the epilogue, after every start; variant: enum nnl_activation. */
+/* Activations in the epilogue, after every start; variant: enum nnl_activation, + 4 for their
+ * derivatives. */
 static uint64_t T_(run_gemm_activation)(int variant, int threads) {
     static const int64_t shapes[][3] = {{1, 1, 1},    {4, 3, 0},   {5, 17, 3},   {16, 33, 16},
                                         {33, 100, 7}, {64, 64, 0}, {13, 31, 64}, {17, 5, 900}};
@@ -107,7 +110,8 @@ static uint64_t T_(run_gemm_activation)(int variant, int threads) {
             s.a_transposed = (int)step % 2;
             s.b_transposed = (int)step / 2 % 2;
             s.start = start;
-            s.activation = variant;
+            s.activation = variant % 4;
+            s.gated = variant / 4;
             s.kind = kinds[step % 4];
             h = T_(run_product)(h, s, step, threads);
         }
@@ -128,6 +132,32 @@ static uint64_t T_(run_gemm_special)(int variant, int threads) {
         s.apart = i % 5 == 2 ? 3 : 1;
         s.kind = (enum kind)variant;
         h = T_(run_product)(h, s, 4000 + i, threads);
+    }
+    return h;
+}
+
+/* d-input through a layer and the activation before it, in one kernel and in two: the same bytes;
+ * variant: enum nnl_activation. */
+static uint64_t T_(run_linear_gated)(int variant, int threads) {
+    static const int64_t shapes[][3] = {{1, 1, 1},   {1, 64, 10},  {5, 17, 33},    {33, 100, 10},
+                                        {64, 64, 1}, {3, 257, 17}, {128, 200, 30}, {130, 10, 500}};
+    uint64_t h = HASH_START;
+    for (uint32_t i = 0; i < 8; i++) {
+        int64_t N = shapes[i][0], D = shapes[i][1], K = shapes[i][2];
+        real *y = T_(in)(N * D, PLAIN, 3 * i), *dy = T_(in)(N * K, PLAIN, 3 * i + 1);
+        real *weight = T_(in)(D * K, PLAIN, 3 * i + 2), *one = T_(out)(N * D),
+             *two = T_(out)(N * D);
+        must(NNL_(Linear_updateGradInput)(N, D, K, dy, one, weight, y, variant, threads));
+        must(NNL_(Linear_updateGradInput)(N, D, K, dy, two, weight, NULL, NNL_IDENTITY, threads));
+        if (variant == NNL_RELU) {
+            must(NNL_(Threshold_updateGradInput)(N * D, y, two, two, 0, threads));
+        } else if (variant == NNL_SIGMOID) {
+            must(NNL_(Sigmoid_updateGradInput)(N * D, y, two, two, threads));
+        } else if (variant == NNL_TANH) {
+            must(NNL_(Tanh_updateGradInput)(N * D, y, two, two, threads));
+        }
+        if (memcmp(one, two, (size_t)(N * D) * sizeof *one) != 0) fail("one kernel is not two");
+        h = T_(hash)(h, one, N * D);
     }
     return h;
 }
@@ -161,22 +191,44 @@ static uint64_t T_(run_linear)(int variant, int threads) {
     return h;
 }
 
+/* The probe gives what gemm gives, however often it repeats it. */
+static uint64_t T_(run_roofline_gemm)(int variant, int threads) {
+    real *a = T_(in)(13 * 31, PLAIN, 0), *b = T_(in)(31 * 17, PLAIN, 1), *c = T_(out)(13 * 17);
+    (void)variant;
+    must(NNL_(roofline_gemm)(0, 13, 17, 31, a, 31, 1, b, 17, 1, c, 17, threads));
+    uint64_t h = T_(hash)(HASH_START, c, 13 * 17);
+    must(NNL_(roofline_gemm)(2, 13, 17, 31, a, 31, 1, b, 17, 1, c, 17, threads));
+    return T_(hash)(h, c, 13 * 17);
+}
+
 #define FOUR(name, run, from)                                                          \
     {name " nn", run, from}, {name " tn", run, from + 1}, {name " nt", run, from + 2}, \
         {name " tt", run, from + 3}
 
-#define GEMM_GROUPS                                                                                \
-    FOUR("gemm small from zero", T_(run_gemm_small), 0),                                           \
-        FOUR("gemm small from bias", T_(run_gemm_small), 4),                                       \
-        FOUR("gemm small accumulated", T_(run_gemm_small), 8),                                     \
-        FOUR("gemm large", T_(run_gemm_large), 0), FOUR("gemm skinny", T_(run_gemm_skinny), 0),    \
-        {"gemm identity", T_(run_gemm_activation), NNL_IDENTITY},                                  \
-        {"gemm relu", T_(run_gemm_activation), NNL_RELU},                                          \
-        {"gemm sigmoid", T_(run_gemm_activation), NNL_SIGMOID},                                    \
-        {"gemm tanh", T_(run_gemm_activation), NNL_TANH},                                          \
-        {"gemm of special values", T_(run_gemm_special), SPECIAL},                                 \
-        {"gemm of a few special values", T_(run_gemm_special), SPARSE},                            \
-        {"gemm of denormals", T_(run_gemm_special), DENORMAL},                                     \
-        {"gemm of any bits", T_(run_gemm_special), BITS},                                          \
-        {"Linear_updateOutput", T_(run_linear), 0}, {"Linear_updateGradInput", T_(run_linear), 1}, \
-        {"Linear_accGradParameters", T_(run_linear), 2}
+static const group T_(gemm_groups)[] = {
+    FOUR("gemm small from zero", T_(run_gemm_small), 0),
+    FOUR("gemm small from bias", T_(run_gemm_small), 4),
+    FOUR("gemm small accumulated", T_(run_gemm_small), 8),
+    FOUR("gemm large", T_(run_gemm_large), 0),
+    FOUR("gemm skinny", T_(run_gemm_skinny), 0),
+    {"gemm identity", T_(run_gemm_activation), NNL_IDENTITY},
+    {"gemm relu", T_(run_gemm_activation), NNL_RELU},
+    {"gemm sigmoid", T_(run_gemm_activation), NNL_SIGMOID},
+    {"gemm tanh", T_(run_gemm_activation), NNL_TANH},
+    {"gemm relu's derivative", T_(run_gemm_activation), 4 + NNL_RELU},
+    {"gemm sigmoid's derivative", T_(run_gemm_activation), 4 + NNL_SIGMOID},
+    {"gemm tanh's derivative", T_(run_gemm_activation), 4 + NNL_TANH},
+    {"gemm of special values", T_(run_gemm_special), SPECIAL},
+    {"gemm of a few special values", T_(run_gemm_special), SPARSE},
+    {"gemm of denormals", T_(run_gemm_special), DENORMAL},
+    {"gemm of any bits", T_(run_gemm_special), BITS},
+    {"roofline_gemm", T_(run_roofline_gemm), 0},
+    {"Linear_updateOutput", T_(run_linear), 0},
+    {"Linear_updateGradInput", T_(run_linear), 1},
+    {"Linear_updateGradInput relu", T_(run_linear_gated), NNL_RELU},
+    {"Linear_updateGradInput sigmoid", T_(run_linear_gated), NNL_SIGMOID},
+    {"Linear_updateGradInput tanh", T_(run_linear_gated), NNL_TANH},
+    {"Linear_accGradParameters", T_(run_linear), 2},
+};
+
+#undef FOUR

@@ -96,6 +96,27 @@ static uint64_t T_(run_binary)(int variant, int threads) {
     return h;
 }
 
+/* Arrays so long that the output goes past the caches: the bytes of a short one, again and again.
+ * variant 0: Threshold, 1: its d-input. */
+static uint64_t T_(run_long)(int variant, int threads) {
+    const int64_t period = 40961,
+                  n = NNL_STREAM_BYTES / (int64_t)sizeof(real) + 12345; /* alike modulo 4 */
+    T_(unary) *f = T_(threshold_0);
+    T_(binary) *g = T_(threshold_grad);
+    real *x = take((size_t)n * sizeof *x, 0, false), *y = T_(out)(n), *expected = T_(out)(period);
+    T_(fill)(x, period, PLAIN, 1);
+    for (int64_t i = period; i < n; i += period) {
+        memcpy(x + i, x, (size_t)(n - i < period ? n - i : period) * sizeof *x);
+    }
+    must(variant ? g(period, x, x, expected, 1) : f(period, x, expected, 1));
+    must(variant ? g(n, x, x, y, threads) : f(n, x, y, threads));
+    for (int64_t i = 0; i < n; i += period) {
+        size_t bytes = (size_t)(n - i < period ? n - i : period) * sizeof *y;
+        if (memcmp(y + i, expected, bytes) != 0) fail("a long output is not its short parts");
+    }
+    return T_(hash)(HASH_START, expected, period);
+}
+
 /* ---- rows ---- */
 
 static const int64_t T_(row_shapes)[][2] = {
@@ -308,29 +329,40 @@ static uint64_t T_(run_wrong)(int variant, int threads) {
     return T_(hash)(hash_int(h, bad), y, 4);
 }
 
-#define LAYER_GROUPS                                                                             \
-    {"Exp_updateOutput", T_(run_unary), 0}, {"Expm1_updateOutput", T_(run_unary), 1},            \
-        {"Log_updateOutput", T_(run_unary), 2}, {"Log1p_updateOutput", T_(run_unary), 3},        \
-        {"Erf_updateOutput", T_(run_unary), 4}, {"Sigmoid_updateOutput", T_(run_unary), 5},      \
-        {"Tanh_updateOutput", T_(run_unary), 6},                                                 \
-        {"Threshold_updateOutput relu", T_(run_cheap), 0},                                       \
-        {"Threshold_updateOutput", T_(run_cheap), 1}, {"roofline_copy", T_(run_cheap), 2},       \
-        {"roofline_copy streaming", T_(run_cheap), 3},                                           \
-        {"Sigmoid_updateGradInput", T_(run_binary), 0},                                          \
-        {"Tanh_updateGradInput", T_(run_binary), 1},                                             \
-        {"Threshold_updateGradInput", T_(run_binary), 2},                                        \
-        {"MSECriterion_updateGradInput mean", T_(run_binary), 3},                                \
-        {"MSECriterion_updateGradInput sum", T_(run_binary), 4},                                 \
-        {"SoftMax_updateOutput", T_(run_rows), 0}, {"LogSoftMax_updateOutput", T_(run_rows), 1}, \
-        {"SoftMax_updateGradInput", T_(run_rows), 2},                                            \
-        {"LogSoftMax_updateGradInput", T_(run_rows), 3},                                         \
-        {"CrossEntropyCriterion loss, indices", T_(run_cross_entropy), 0},                       \
-        {"CrossEntropyCriterion loss, probabilities", T_(run_cross_entropy), 1},                 \
-        {"CrossEntropyCriterion gradient, indices", T_(run_cross_entropy), 2},                   \
-        {"CrossEntropyCriterion gradient, probabilities", T_(run_cross_entropy), 3},             \
-        {"ClassNLLCriterion", T_(run_nll), 0}, {"MSECriterion", T_(run_mse), 0},                 \
-        {"SGD_update", T_(run_sgd), 0}, {"SGD_update momentum", T_(run_sgd), 1},                 \
-        {"Program_updateOutput SoftMax", T_(run_program), 0},                                    \
-        {"Program_updateOutput LogSoftMax", T_(run_program), 1},                                 \
-        {"gather_rows", T_(run_gather), 0}, {"random_uniform random_normal", T_(run_random), 0}, \
-        {"wrong arguments", T_(run_wrong), 0}
+static const group T_(layer_groups)[] = {
+    {"Exp_updateOutput", T_(run_unary), 0},
+    {"Expm1_updateOutput", T_(run_unary), 1},
+    {"Log_updateOutput", T_(run_unary), 2},
+    {"Log1p_updateOutput", T_(run_unary), 3},
+    {"Erf_updateOutput", T_(run_unary), 4},
+    {"Sigmoid_updateOutput", T_(run_unary), 5},
+    {"Tanh_updateOutput", T_(run_unary), 6},
+    {"Threshold_updateOutput relu", T_(run_cheap), 0},
+    {"Threshold_updateOutput", T_(run_cheap), 1},
+    {"Threshold_updateOutput long", T_(run_long), 0},
+    {"Threshold_updateGradInput long", T_(run_long), 1},
+    {"roofline_copy", T_(run_cheap), 2},
+    {"roofline_copy streaming", T_(run_cheap), 3},
+    {"Sigmoid_updateGradInput", T_(run_binary), 0},
+    {"Tanh_updateGradInput", T_(run_binary), 1},
+    {"Threshold_updateGradInput", T_(run_binary), 2},
+    {"MSECriterion_updateGradInput mean", T_(run_binary), 3},
+    {"MSECriterion_updateGradInput sum", T_(run_binary), 4},
+    {"SoftMax_updateOutput", T_(run_rows), 0},
+    {"LogSoftMax_updateOutput", T_(run_rows), 1},
+    {"SoftMax_updateGradInput", T_(run_rows), 2},
+    {"LogSoftMax_updateGradInput", T_(run_rows), 3},
+    {"CrossEntropyCriterion loss, indices", T_(run_cross_entropy), 0},
+    {"CrossEntropyCriterion loss, probabilities", T_(run_cross_entropy), 1},
+    {"CrossEntropyCriterion gradient, indices", T_(run_cross_entropy), 2},
+    {"CrossEntropyCriterion gradient, probabilities", T_(run_cross_entropy), 3},
+    {"ClassNLLCriterion", T_(run_nll), 0},
+    {"MSECriterion", T_(run_mse), 0},
+    {"SGD_update", T_(run_sgd), 0},
+    {"SGD_update momentum", T_(run_sgd), 1},
+    {"Program_updateOutput SoftMax", T_(run_program), 0},
+    {"Program_updateOutput LogSoftMax", T_(run_program), 1},
+    {"gather_rows", T_(run_gather), 0},
+    {"random_uniform random_normal", T_(run_random), 0},
+    {"wrong arguments", T_(run_wrong), 0},
+};

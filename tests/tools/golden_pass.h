@@ -110,10 +110,3 @@ static real *T_(inout)(int64_t n, enum kind kind, uint32_t step) {
 #include "golden_gemm.h"
 #include "golden_layers.h"
 #include "golden_training.h"
-
-static const group T_(groups)[] = {
-    GEMM_GROUPS,
-    LAYER_GROUPS,
-    {"a network trained with momentum", T_(run_training), 0},
-    {"a network trained with a dense target", T_(run_training), 1},
-};

@@ -30,7 +30,8 @@ static void T_(learn)(const T_(network) *f, int64_t N, const real *x, const int6
                                                   f->d_logits, &bad, NNL_MEAN, threads));
     must(NNL_(Linear_accGradParameters)(N, H, K, f->hidden, f->d_logits, f->grad_weight[1],
                                         f->grad_bias[1], 1, threads));
-    must(NNL_(Linear_updateGradInput)(N, H, K, f->d_logits, f->d_hidden, f->weight[1], NULL, 0, threads));
+    must(NNL_(Linear_updateGradInput)(N, H, K, f->d_logits, f->d_hidden, f->weight[1], NULL, 0,
+                                      threads));
     must(NNL_(Tanh_updateGradInput)(N * H, f->hidden, f->d_hidden, f->d_hidden, threads));
     must(NNL_(Linear_accGradParameters)(N, D, H, x, f->d_hidden, f->grad_weight[0], f->grad_bias[0],
                                         1, threads));
@@ -74,3 +75,8 @@ static uint64_t T_(run_training)(int variant, int threads) {
     if (!(*f.loss < (real)2.2)) fail("the network did not learn"); /* log 10 = 2.303 at first */
     return T_(hash)(h, arena, size);
 }
+
+static const group T_(training_groups)[] = {
+    {"a network trained with momentum", T_(run_training), 0},
+    {"a network trained with a dense target", T_(run_training), 1},
+};
