@@ -26,6 +26,13 @@ static inline int64_t nnl_ceil_div(int64_t a, int64_t b) { return (a + b - 1) / 
 /* True when a, b >= 0 and a * b * unit fits into int64_t. */
 bool nnl_size_ok(int64_t a, int64_t b, int64_t unit);
 
+/* True when [a, a + a_bytes) and [b, b + b_bytes) share a byte; never for NULL. */
+static inline bool nnl_overlap(const void *a, int64_t a_bytes, const void *b, int64_t b_bytes) {
+    uintptr_t p = (uintptr_t)a, q = (uintptr_t)b;
+    return a && b && a_bytes > 0 && b_bytes > 0 &&
+           (p < q ? q - p < (uintptr_t)a_bytes : p - q < (uintptr_t)b_bytes);
+}
+
 /* Aligned scratch memory, or NULL; freed by nnl_free. */
 void *nnl_alloc(int64_t count, int64_t unit);
 void nnl_free(void *memory);

@@ -27,9 +27,10 @@
 /* ---- begin: common ---- */
 enum nnl_status {
     NNL_OK = 0,
-    NNL_EINVAL = 1, /* a size is negative, overflows, or an argument is out of range */
-    NNL_ENOMEM = 2, /* scratch memory could not be had */
-    NNL_EINDEX = 3  /* a class index lies outside [0, K); its row is reported */
+    NNL_EINVAL = 1,  /* a size is negative, overflows, or an argument is out of range */
+    NNL_ENOMEM = 2,  /* scratch memory could not be had */
+    NNL_EINDEX = 3,  /* a class index lies outside [0, K); its row is reported */
+    NNL_EOVERLAP = 4 /* an output shares memory with an argument, other than wholly in place */
 };
 
 enum nnl_activation { NNL_IDENTITY = 0, NNL_RELU = 1, NNL_SIGMOID = 2, NNL_TANH = 3 };

@@ -19,7 +19,7 @@ import numpy as np
 BEST_FIRST = ("avx512", "avx2", "neon", "portable")
 SUFFIX = {"_f32": np.dtype(np.float32), "_f64": np.dtype(np.float64)}
 
-OK, EINVAL, ENOMEM, EINDEX = range(4)
+OK, EINVAL, ENOMEM, EINDEX, EOVERLAP = range(5)
 IDENTITY, RELU, SIGMOID, TANH = range(4)
 LINEAR, THRESHOLD, LAYER_SIGMOID, LAYER_TANH, SOFTMAX, LOGSOFTMAX = range(1, 7)
 MEAN, SUM = 1, 2
@@ -32,7 +32,7 @@ class Build:
         module = importlib.import_module(f"nnlite._kernels_{isa}")
         self.isa, self.ffi, self.lib = isa, module.ffi, module.lib
         self.common = SimpleNamespace()
-        self.kernels = {dtype: SimpleNamespace() for dtype in SUFFIX.values()}
+        self.kernels = {dtype: SimpleNamespace(dtype=dtype) for dtype in SUFFIX.values()}
         for name in dir(self.lib):
             if name.startswith("nnl_"):
                 target, plain = self.common, name[4:]
@@ -104,6 +104,10 @@ _ARRAY = {
     np.dtype(np.uint32): _typeof("uint32_t[]"),
 }
 NULL = _build.ffi.NULL
+F32, F64 = (KERNELS[np.dtype(kind)] for kind in (np.float32, np.float64))
+for _kernels in (F32, F64):
+    _kernels.array = _ARRAY[_kernels.dtype]
+from_buffer = _from_buffer  # from_buffer(kernels.array, array): pointer() for a known dtype
 
 
 def kernels(dtype: Any) -> SimpleNamespace:

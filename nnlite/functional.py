@@ -6,7 +6,7 @@ kernels refuse is listed in `nnlite._check`; nothing is written when an exceptio
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from ._config import _State
 _pointer = _native.pointer
 _KERNELS = _native.KERNELS
 _empty = np.empty
+_ndarray = np.ndarray
+_from_buffer = _native.from_buffer
+_FLOAT32 = _check.FLOAT32
 _NULL = _native.NULL
 
 ACTIVATIONS = {
@@ -25,6 +28,19 @@ ACTIVATIONS = {
     "tanh": _native.TANH,
 }
 _REDUCTIONS = {"mean": _native.MEAN, "sum": _native.SUM}
+
+
+_IN_PART = "out overlaps x in part; pass another array, or x itself"
+
+
+def _kernels_of(operation: str, name: str, value: Any) -> Any:
+    """The kernels for the dtype of an array; refuses what is no plain float array."""
+    return _native.F32 if _check.floats(operation, name, value).itemsize == 4 else _native.F64
+
+
+def _failed(operation: str, status: int, overlap: str) -> NoReturn:
+    """Raises for a status; `overlap` says which arguments may not share memory."""
+    _native.fail(operation, status, overlap if status == _native.EOVERLAP else "")
 
 
 def _activation(operation: str, name: Any) -> int:
@@ -71,31 +87,47 @@ def matmul(
         ValueError: an argument is not a matrix, inner sizes differ, or out has another shape.
         MemoryError: no memory for packed blocks.
     """
-    dtype = _check.floats("matmul", "a", a)
-    _check.array("matmul", "b", b, dtype)
-    if a.ndim != 2 or b.ndim != 2:
-        raise ValueError(f"matmul: expected two matrices, got shapes {a.shape} and {b.shape}")
-    (k, m) = a.shape if transpose_a else a.shape[::-1]
-    (n, terms) = b.shape if transpose_b else b.shape[::-1]
+    if (  # the shortest way for plain arrays: on small products the checks are most of the time
+        type(a) is _ndarray
+        and type(b) is _ndarray
+        and a.dtype is _FLOAT32
+        and b.dtype is _FLOAT32
+        and a.flags.carray
+        and b.flags.carray
+    ):
+        kernels = _native.F32
+    else:
+        kernels = _kernels_of("matmul", "a", a)
+        _check.array("matmul", "b", b, kernels.dtype)
+    try:
+        (k, m) = a.shape if transpose_a else a.shape[::-1]
+        (n, terms) = b.shape if transpose_b else b.shape[::-1]
+    except ValueError:
+        message = f"matmul: expected two matrices, got shapes {a.shape} and {b.shape}"
+        raise ValueError(message) from None
     if k != terms:
         raise ValueError(
             f"matmul: inner sizes differ: op(a) is ({m}, {k}), op(b) is ({terms}, {n}); "
             "check transpose_a and transpose_b"
         )
     if out is None:
-        out = _empty((m, n), dtype)
-    else:
-        _check.output("matmul", out, (m, n), dtype)
-        if np.may_share_memory(out, a) or np.may_share_memory(out, b):
-            raise ValueError("matmul: out overlaps a or b; pass another array")
+        out = _empty((m, n), kernels.dtype)
+    elif not (
+        type(out) is _ndarray
+        and out.dtype is kernels.dtype
+        and out.flags.carray
+        and out.shape == (m, n)
+    ):
+        _check.output("matmul", out, (m, n), kernels.dtype)
     a_row, a_col = (1, m) if transpose_a else (k, 1)
     b_row, b_col = (1, k) if transpose_b else (n, 1)
-    status = _KERNELS[dtype].gemm(
-        m, n, k, _pointer(a), a_row, a_col, _pointer(b), b_row, b_col, _pointer(out), n,
-        _NULL, _NULL, 0, _native.IDENTITY, _State.threads,
+    kind = kernels.array
+    status = kernels.gemm(
+        m, n, k, _from_buffer(kind, a), a_row, a_col, _from_buffer(kind, b), b_row, b_col,
+        _from_buffer(kind, out), n, _NULL, _NULL, 0, 0, _State.threads,
     )  # fmt: skip
     if status:
-        _native.fail("matmul", status)
+        _failed("matmul", status, "out overlaps a or b; pass another array")
     return out
 
 
@@ -122,7 +154,8 @@ def linear(
         TypeError: dtypes are not equal float32 or float64.
         ValueError: shapes do not fit, or the activation is unknown.
     """
-    dtype = _check.floats("linear", "weight", weight)
+    kernels = _kernels_of("linear", "weight", weight)
+    dtype = kernels.dtype
     if weight.ndim != 2:
         raise ValueError(
             f"linear: weight: expected (in_features, out_features), got shape {weight.shape}"
@@ -138,26 +171,15 @@ def linear(
         out = _empty((rows, outputs), dtype)
     else:
         _check.output("linear", out, (rows, outputs), dtype)
-        if any(np.may_share_memory(out, other) for other in (x, weight, bias) if other is not None):
-            raise ValueError("linear: out overlaps x, weight or bias; pass another array")
-    status = _KERNELS[dtype].Linear_updateOutput(
-        rows, inputs, outputs, _pointer(x), _pointer(out), _pointer(weight),
-        _NULL if bias is None else _pointer(bias), _activation("linear", activation),
-        _State.threads,
+    kind = kernels.array
+    status = kernels.Linear_updateOutput(
+        rows, inputs, outputs, _from_buffer(kind, x), _from_buffer(kind, out),
+        _from_buffer(kind, weight), _NULL if bias is None else _from_buffer(kind, bias),
+        _activation("linear", activation), _State.threads,
     )  # fmt: skip
     if status:
-        _native.fail("linear", status)
+        _failed("linear", status, "out overlaps x, weight or bias; pass another array")
     return out
-
-
-def _check_place(operation: str, out: np.ndarray, x: np.ndarray) -> None:
-    """Requires that `out` is x, to work in place, or shares nothing with it."""
-    if (
-        out is not x
-        and np.may_share_memory(out, x)
-        and out.__array_interface__["data"] != x.__array_interface__["data"]
-    ):
-        raise ValueError(f"{operation}: out overlaps x in part; pass another array, or x itself")
 
 
 def _pointwise(name: str, kernel: str, x: np.ndarray, out: np.ndarray | None) -> np.ndarray:
@@ -166,11 +188,10 @@ def _pointwise(name: str, kernel: str, x: np.ndarray, out: np.ndarray | None) ->
         out = _empty(x.shape, dtype)
     else:
         _check.output(name, out, x.shape, dtype)
-        _check_place(name, out, x)
     function = getattr(_KERNELS[dtype], kernel)
     status = function(x.size, _pointer(x), _pointer(out), _State.threads)
     if status:
-        _native.fail(name, status)
+        _failed(name, status, _IN_PART)
     return out
 
 
@@ -218,12 +239,11 @@ def threshold(
         out = _empty(x.shape, dtype)
     else:
         _check.output("threshold", out, x.shape, dtype)
-        _check_place("threshold", out, x)
     status = _KERNELS[dtype].Threshold_updateOutput(
         x.size, _pointer(x), _pointer(out), threshold, value, _State.threads
     )
     if status:
-        _native.fail("threshold", status)
+        _failed("threshold", status, _IN_PART)
     return out
 
 
@@ -240,13 +260,12 @@ def _rowwise(name: str, kernel: str, x: np.ndarray, out: np.ndarray | None) -> n
         out = _empty(x.shape, dtype)
     else:
         _check.output(name, out, x.shape, dtype)
-        _check_place(name, out, x)
     classes = x.shape[-1]
     rows = x.size // classes if classes else 0
     function = getattr(_KERNELS[dtype], kernel)
     status = function(rows, classes, _pointer(x), _pointer(out), _State.threads)
     if status:
-        _native.fail(name, status)
+        _failed(name, status, _IN_PART)
     return out
 
 
@@ -281,7 +300,7 @@ def _loss_status(operation: str, status: int, target: np.ndarray, classes: int, 
             f"0..{classes - 1}; the output has {classes} columns"
         )
     if status:
-        _native.fail(operation, status)
+        _failed(operation, status, "grad overlaps logits or target; pass another array")
 
 
 def _mean_of_something(operation: str, count: int, reduction: str) -> None:
@@ -328,9 +347,6 @@ def softmax_ce(
         indices = _pointer(target)
     if grad is not None:
         _check.output(operation, grad, logits.shape, dtype)
-        others = (logits, target) if probabilities else (logits,)
-        if any([np.may_share_memory(grad, other) for other in others]):
-            raise ValueError(f"{operation}: grad overlaps logits or target; pass another array")
     code = _reduction(operation, reduction)
     _mean_of_something(operation, rows, reduction)
     loss, bad = _cells(dtype)

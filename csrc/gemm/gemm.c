@@ -130,6 +130,12 @@ static void T_(choose_grid)(T_(product) *g, int threads) {
     g->kc = nnl_min(rows > NNL_GEMM_MC ? KC : KC / 2, nnl_max(g->k, 1));
 }
 
+/* Bytes from the first to the last of rows x columns elements at those strides. */
+static int64_t T_(extent)(int64_t rows, int64_t row, int64_t columns, int64_t column) {
+    if (rows == 0 || columns == 0) return 0;
+    return ((rows - 1) * row + (columns - 1) * column + 1) * (int64_t)sizeof(real);
+}
+
 NNL_API int NNL_(gemm)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, int64_t a_col,
                        const real *b, int64_t b_row, int64_t b_col, real *c, int64_t c_row,
                        const real *bias, const real *gate, int accumulate, int activation,
@@ -140,6 +146,12 @@ NNL_API int NNL_(gemm)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a
         return NNL_EINVAL;
     }
     if (m == 0 || n == 0) return NNL_OK;
+    int64_t size = T_(extent)(m, c_row, n, 1), bias_size = n * (int64_t)sizeof(real);
+    if (nnl_overlap(c, size, a, T_(extent)(m, a_row, k, a_col)) ||
+        nnl_overlap(c, size, b, T_(extent)(k, b_row, n, b_col)) ||
+        nnl_overlap(c, size, bias, bias_size) || nnl_overlap(c, size, gate, size)) {
+        return NNL_EOVERLAP;
+    }
     T_(product) g = {.m = m, .n = n, .k = k, .c = c, .c_row = c_row, .bias = bias};
     g.a = a, g.a_row = a_row, g.a_col = a_col;
     g.b = b, g.b_row = b_row, g.b_col = b_col;

@@ -106,6 +106,12 @@ NNL_API int NNL_(CrossEntropyCriterion_updateOutput)(int64_t N, int64_t K, const
         !target == !probabilities || threads < 1) {
         return NNL_EINVAL;
     }
+    int64_t bytes = N * K * (int64_t)sizeof(real), rows = N * (int64_t)sizeof *target;
+    if (nnl_overlap(gradInput, bytes, input, bytes) ||
+        nnl_overlap(gradInput, bytes, probabilities, bytes) ||
+        nnl_overlap(gradInput, bytes, target, rows)) {
+        return NNL_EOVERLAP;
+    }
     int status = target ? nnl_check_targets(N, K, target, bad_row) : NNL_OK;
     if (status != NNL_OK) return status;
     real *losses = nnl_alloc(N, 2 * sizeof(real));

@@ -65,7 +65,12 @@ NNL_INLINE void T_(map)(const void *context, int64_t begin, int64_t end,
 static inline int T_(run_pointwise)(int64_t n, T_(pointwise) operands, int64_t grain, int threads,
                                     nnl_task *task) {
     if (!nnl_size_ok(n, 1, sizeof(real)) || threads < 1) return NNL_EINVAL;
+    int64_t bytes = n * (int64_t)sizeof(real);
     bool in_place = operands.out == operands.x || operands.out == operands.y;
+    if ((operands.out != operands.x && nnl_overlap(operands.out, bytes, operands.x, bytes)) ||
+        (operands.out != operands.y && nnl_overlap(operands.out, bytes, operands.y, bytes))) {
+        return NNL_EOVERLAP;
+    }
     bool aligned = (uintptr_t)operands.out % sizeof(real) == 0;
     operands.stream = n >= NNL_STREAM_BYTES / (int64_t)sizeof(real) && aligned && !in_place;
     nnl_parallel_for(n, grain, threads, task, &operands);

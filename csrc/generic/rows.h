@@ -83,3 +83,9 @@ static inline real T_(sum)(const real *x, int64_t n) {
     }
     return total;
 }
+
+/* True when the output of a row-wise kernel is its input, or shares nothing with it. */
+static inline bool T_(place_ok)(int64_t N, int64_t K, const real *input, const real *output) {
+    int64_t bytes = N * K * (int64_t)sizeof(real);
+    return output == input || !nnl_overlap(output, bytes, input, bytes);
+}
