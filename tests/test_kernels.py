@@ -82,14 +82,22 @@ def test_builds_give_the_same_bytes(dtype, name, rng):
 
 @pytest.mark.parametrize("isa", BUILDS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_threads_give_the_same_bytes(isa, dtype, rng):
-    """Enough elements for seven threads, and an odd number."""
-    arrays = [wild(rng, 500_003, dtype), wild(rng, 500_003, dtype)]
-    for name in ("Tanh_updateOutput", "Threshold_updateGradInput"):
-        part = arrays[: POINTWISE[name][0]]
-        one, *others = (pointwise(isa, name, part, threads=threads) for threads in THREADS)
-        for other in others:
-            same_bytes(other, one, name)
+def test_large_arrays_are_their_parts(isa, dtype, rng):
+    """On any number of threads: enough elements for seven; then more than a cache holds (36 MB)."""
+    for name, n in (
+        ("Tanh_updateOutput", 500_003),
+        ("Threshold_updateGradInput", 500_003),
+        ("Sigmoid_updateGradInput", 36_000_000 // dtype.itemsize + 3),
+    ):
+        arrays = [rng.standard_normal(n, dtype) for _ in range(POINTWISE[name][0])]
+        parts = np.array_split(np.array(arrays), n // 50_000, axis=1)
+        expected = np.concatenate(
+            [pointwise(isa, name, [x.copy() for x in part]) for part in parts]
+        )
+        for threads in THREADS:
+            same_bytes(
+                pointwise(isa, name, arrays, threads=threads, offset=threads), expected, name
+            )
 
 
 # function: exact value by a wider type, smallest and largest argument, ulps for float32 and float64
