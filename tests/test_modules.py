@@ -194,13 +194,9 @@ class Doubled(nn.Linear):
         return super()._grad(saved, 2 * grad_output, want_input)
 
 
-BY_FORWARD = pytest.param(
-    lambda: Residual(nn.Linear(5, 5)),
-    marks=pytest.mark.xfail(strict=True, reason="Sequential, predict, Trainer ignore forward()"),
+@pytest.mark.parametrize(
+    "make", [lambda: Doubled(5, 5), lambda: Residual(nn.Linear(5, 5))], ids=["steps", "forward"]
 )
-
-
-@pytest.mark.parametrize("make", [lambda: Doubled(5, 5), BY_FORWARD])
 def test_modules_of_users(make, rng):
     """They work alone, in a chain, in predict and in training, and give the same everywhere."""
     module, x, g = make(), batch(rng, 6), batch(rng, 6, 5)

@@ -62,9 +62,20 @@ class Module:
     # The steps of forward and backward.
 
     def _run(self, x: np.ndarray, keep: bool) -> np.ndarray:
-        raise TypeError(
-            f"{type(self).__name__} must define forward and backward, or _run and _grad"
-        )
+        """The output; keeps what backward needs only when asked, whatever the mode."""
+        if type(self).forward is Module.forward:
+            raise TypeError(
+                f"{type(self).__name__} must define forward and backward, or _run, _grad"
+            )
+        modes = [(module, module.training) for module in self.modules()]
+        self.train(keep)
+        try:
+            y = self.forward(x)
+        finally:
+            for module, mode in modes:
+                module.training = mode
+        self._forwards += keep
+        return y
 
     def _grad(self, saved: Any, grad_output: np.ndarray, want_input: bool) -> Any:
         raise TypeError(
@@ -106,9 +117,13 @@ class Module:
 
     def _check_backward(self, grad_output: np.ndarray) -> None:
         self._check_pending()
-        self._check_grad(self._saved, grad_output)
+        if type(self).backward is Module.backward:
+            self._check_grad(self._saved, grad_output)
 
     def _backward(self, grad_output: np.ndarray, want_input: bool) -> Any:
+        if type(self).backward is not Module.backward:
+            self._forwards = 0
+            return self.backward(grad_output)
         saved, self._saved, self._forwards = self._saved, None, 0
         return self._grad(saved, grad_output, want_input)
 
