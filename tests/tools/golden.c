@@ -123,16 +123,6 @@ enum kind { PLAIN, SPECIAL, SPARSE, DENORMAL, BITS };
 #define NNL_GENERIC_FILE "../tests/tools/golden_pass.h"
 #include "dtype.h"
 
-static uint64_t run_status_text(int variant, int threads) {
-    uint64_t h = HASH_START;
-    (void)variant, (void)threads;
-    for (int status = -1; status < 6; status++) {
-        const char *text = nnl_status_text(status);
-        h = hash_bytes(h, text, strlen(text));
-    }
-    return h;
-}
-
 static uint64_t run_random_bits(int variant, int threads) {
     uint64_t h = HASH_START;
     (void)variant, (void)threads;
@@ -149,7 +139,6 @@ static uint64_t run_random_bits(int variant, int threads) {
 }
 
 static const group common_groups[] = {
-    {"status_text", run_status_text, 0},
     {"random_bits random_permutation", run_random_bits, 0},
 };
 
