@@ -273,7 +273,7 @@ def test_text_has_the_figures():
 def test_plot(tmp_path, peers):
     pytest.importorskip("matplotlib")
     path = tmp_path / "figures.png"
-    plot.write_plot(path, some_results(), peers, ROOFLINE, FACTS)
+    plot.write_plot(path, report.bars(some_results(), peers, 200.0), peers, "Share", FACTS)
     image = __import__("matplotlib.image").image.imread(path)
     assert image.shape[1] == 11 * 120 and image.min() < 0.5 and image.max() == 1.0
 

@@ -7,13 +7,14 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import nnlite as nn
+from nnlite.bench import cases, cliff_report, cliffs, kernel_report, kernels, report
 from nnlite.bench.facts import OtherLoad, machine_facts
 from nnlite.bench.peers import Peer, PeerError, select_peers
-from nnlite.bench.plot import write_plot
-from nnlite.bench.report import as_dict, report, write_json
-from nnlite.bench.roofline import Roofline, measure_fma, measure_roofline
+from nnlite.bench.plot import Bar, write_plot
+from nnlite.bench.roofline import measure_fma, measure_roofline
 from nnlite.bench.runner import DisagreementError, Result, run_workload
 from nnlite.bench.threads import thread_limit
 from nnlite.bench.workloads import UnknownNameError, Workload, all_workloads, select
@@ -34,7 +35,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "names",
         nargs="*",
         help="workloads, training or inference; default all: "
-        + ", ".join(dict.fromkeys(w.name for w in all_workloads())),
+        + ", ".join(dict.fromkeys(w.name for w in all_workloads()))
+        + ". Or kernels: every kernel alone; words after it choose among them: "
+        + ", ".join(kernel_report.GROUPS)
+        + ", nn, exp, f64, 128x784x512, ...",
+    )
+    parser.add_argument(
+        "--cliffs",
+        action="store_true",
+        help="walk the widths of a layer and the numbers of threads; print what costs most",
     )
     parser.add_argument(
         "--threads", type=int, metavar="N", help="threads of each contender; default its own"
@@ -51,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=1.0,
         metavar="S",
-        help="about how long to measure each contender on each workload; default 1",
+        help="about how long to measure each contender on each workload or kernel; default 1",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw a picture (PNG, SVG, PDF)")
@@ -63,6 +72,8 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f"bench: --threads must be at least 1, got {args.threads}")
     if not 0 < args.seconds < float("inf"):
         raise UsageError(f"bench: --seconds must be positive, got {args.seconds:g}")
+    if args.cliffs and (args.names or args.plot is not None):
+        raise UsageError("bench: --cliffs takes neither names nor --plot")
     for option, path in (("--json", args.json), ("--plot", args.plot)):
         if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
             raise UsageError(f"bench: {option} {path}: not a file in an existing folder")
@@ -80,19 +91,65 @@ def _progress(text: str) -> None:
         sys.stderr.flush()
 
 
-def _run_all(
-    workloads: Sequence[Workload], peers: Sequence[Peer], args: argparse.Namespace, threads: int
-) -> tuple[list[Result], Roofline]:
-    _progress("measuring the machine")
-    roofline = measure_roofline(threads)
-    results = []
-    for k, workload in enumerate(workloads, 1):
-        _progress(f"measuring {workload.key} ({k} of {len(workloads)})")
-        results.append(run_workload(workload, peers, args.threads, args.seconds))
-        # The peak again and again: on a shared machine one look may miss it.
-        roofline.raise_to(measure_fma(threads))
-    _progress("")
-    return results, roofline
+class Outcome(NamedTuple):
+    """What a run has to tell: as text, as JSON, and as a picture with the title of its shares."""
+
+    text: str
+    content: dict[str, Any]
+    bars: list[Bar]
+    title: str
+
+
+def _run_workloads(args: argparse.Namespace, peers: Sequence[Peer]) -> Outcome:
+    """Every workload on the threads that were asked for."""
+    workloads: list[Workload] = select(args.names, all_workloads(optimizers()))
+    names = [peer.name for peer in peers]
+    with thread_limit(args.threads, bool({"numpy", "sklearn"} & set(names))) as threads:
+        facts, load = machine_facts(threads, names), OtherLoad()
+        _progress("measuring the machine")
+        roofline = measure_roofline(threads)
+        results: list[Result] = []
+        for k, workload in enumerate(workloads, 1):
+            _progress(f"measuring {workload.key} ({k} of {len(workloads)})")
+            results.append(run_workload(workload, peers, args.threads, args.seconds))
+            # The peak again and again: on a shared machine one look may miss it.
+            roofline.raise_to(measure_fma(threads))
+        facts["other_load"] = load.share()
+    peak = roofline.fma["float32"][threads]
+    return Outcome(
+        report.report(results, names, roofline, facts),
+        report.as_dict(results, roofline, facts),
+        report.bars(results, names, peak),
+        f"Share of the FMA peak ({peak:.0f} GFLOP/s, {report.count_text(threads)})",
+    )
+
+
+def _run_kernels(args: argparse.Namespace, peers: Sequence[Peer]) -> Outcome:
+    """Every kernel on one thread and on the threads that were asked for, or all."""
+    names = [peer.name for peer in peers]
+    with thread_limit(args.threads, blas=False) as threads:
+        chosen = cases.select(args.names[1:], cases.all_cases(threads))
+        facts, load = machine_facts(threads, names), OtherLoad()
+        _progress("measuring the machine")
+        roofline = measure_roofline(threads)
+        results = kernels.run_cases(chosen, peers, args.seconds, _progress)
+        kernels.raise_peaks(results, roofline)
+        facts["other_load"] = load.share()
+    return Outcome(
+        kernel_report.report(results, names, roofline, facts),
+        kernel_report.as_dict(results, roofline, facts),
+        kernel_report.bars(results, names),
+        "Share of the FMA peak or of a copy, quickest samples",
+    )
+
+
+def _run_cliffs(args: argparse.Namespace) -> Outcome:
+    """A layer over all widths, and kernels over all numbers of threads."""
+    with thread_limit(args.threads, blas=False) as threads:
+        facts, load = machine_facts(threads, []), OtherLoad()
+        found = cliffs.run(threads, args.seconds, _progress)
+        facts["other_load"] = load.share()
+    return Outcome(cliff_report.report(found, facts), cliff_report.as_dict(found, facts), [], "")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -106,26 +163,23 @@ def run(args: argparse.Namespace) -> int:
     """
     try:
         _check(args)
-        workloads = select(args.names, all_workloads(optimizers()))
         wanted = [name.strip() for name in args.peers.split(",") if name.strip()]
         peers = select_peers(name for name in wanted if name != "none")
-        names = [peer.name for peer in peers]
-        blas = bool({"numpy", "sklearn"} & set(names))
-        with thread_limit(args.threads, blas) as threads:
-            facts, load = machine_facts(threads, names), OtherLoad()
-            results, roofline = _run_all(workloads, peers, args, threads)
-            facts["other_load"] = load.share()
-    except (UsageError, UnknownNameError, PeerError) as error:
+        if args.cliffs:
+            outcome = _run_cliffs(args)
+        elif args.names[:1] == ["kernels"]:
+            outcome = _run_kernels(args, peers)
+        else:
+            outcome = _run_workloads(args, peers)
+    except (UsageError, UnknownNameError, PeerError, DisagreementError) as error:
         _progress("")
         print(error, file=sys.stderr)
-        return 2
-    except DisagreementError as error:
-        _progress("")
-        print(error, file=sys.stderr)
-        return 1
-    print(report(results, names, roofline, facts))
+        return 1 if isinstance(error, DisagreementError) else 2
+    _progress("")
+    print(outcome.text)
     if args.json is not None:
-        write_json(args.json, as_dict(results, roofline, facts))
+        report.write_json(args.json, outcome.content)
     if args.plot is not None:
-        write_plot(args.plot, results, names, roofline, facts)
+        names = [peer.name for peer in peers]
+        write_plot(args.plot, outcome.bars, names, outcome.title, outcome.content["machine"])
     return 0

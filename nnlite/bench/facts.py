@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
 import platform
 from collections.abc import Iterable
@@ -52,6 +54,18 @@ def blas() -> str:
     return f"{name} {library.get('version', '')}".strip()
 
 
+def blas_core() -> str | None:
+    """The processor for which OpenBLAS chose its kernels, where threadpoolctl can tell.
+
+    The environment variable OPENBLAS_CORETYPE makes it choose another.
+    """
+    if importlib.util.find_spec("threadpoolctl") is None:
+        return None
+    infos = importlib.import_module("threadpoolctl").threadpool_info()
+    cores = [info["architecture"] for info in infos if "numpy" in info["filepath"]]
+    return next((core for core in cores if core), None)
+
+
 def machine_facts(threads: int, peers: Iterable[str]) -> dict[str, Any]:
     """Everything needed to read the figures again in a year."""
     build = build_facts()
@@ -67,5 +81,6 @@ def machine_facts(threads: int, peers: Iterable[str]) -> dict[str, Any]:
         "threads": threads,
         "python": platform.python_version(),
         "blas": blas(),
+        "blas_core": blas_core(),
         "versions": {**versions, **{name: PEERS[name].version() for name in peers}},
     }

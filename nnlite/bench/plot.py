@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from nnlite.bench.report import digits
-from nnlite.bench.roofline import Roofline
-from nnlite.bench.runner import Result
 
 # One colour per peer, told apart also by readers who do not see red and green (Okabe, Ito, 2008).
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
@@ -17,9 +14,21 @@ OWN_COLOUR = "#444444"
 BAR = 0.8  # share of a row's height that its bars fill
 
 
-def _label(result: Result) -> str:
-    workload = result.workload
-    return f"{workload.key}\n{workload.batch}: {workload.shape}"
+@dataclass(frozen=True)
+class Bar:
+    """One row of the picture.
+
+    Args:
+        label: what was measured, in one or two lines.
+        ratios: times faster than a peer, by its name.
+        share: share of the ceiling, 0 to 1, or None.
+        text: what stands beside the share: "115 GFLOP/s".
+    """
+
+    label: str
+    ratios: dict[str, float]
+    share: float | None
+    text: str
 
 
 def _scale_ratios(axes: Any, ratios: Sequence[float]) -> None:
@@ -35,19 +44,19 @@ def _scale_ratios(axes: Any, ratios: Sequence[float]) -> None:
     axes.set_xticks([], minor=True)
 
 
-def _draw_ratios(axes: Any, results: Sequence[Result], peers: Sequence[str]) -> None:
+def _draw_ratios(axes: Any, rows: Sequence[Bar], peers: Sequence[str]) -> None:
     """Bars from 1: to the right where nnlite is the faster one."""
     height = BAR / max(len(peers), 1)
     for k, peer in enumerate(peers):
-        for row, result in enumerate(results):
-            ratio = result.ratio(peer)
-            if ratio is None:
+        for row, bar in enumerate(rows):
+            if peer not in bar.ratios:
                 continue
+            ratio = bar.ratios[peer]
             y = row + (k + 0.5) * height - BAR / 2
             label = peer if peer not in axes.get_legend_handles_labels()[1] else None
             axes.barh(y, ratio - 1, height, left=1, color=COLOURS[k % len(COLOURS)], label=label)
             axes.annotate(
-                digits(ratio),
+                f"{ratio:.3g}",
                 (ratio, y),
                 (4 if ratio >= 1 else -4, 0),
                 textcoords="offset points",
@@ -55,17 +64,17 @@ def _draw_ratios(axes: Any, results: Sequence[Result], peers: Sequence[str]) -> 
                 va="center",
                 fontsize=8,
             )
-    _scale_ratios(axes, [ratio for r in results for p in peers if (ratio := r.ratio(p))])
+    _scale_ratios(axes, [ratio for bar in rows for ratio in bar.ratios.values()])
     axes.axvline(1, color="black", linewidth=1)
     peer = peers[0] if len(peers) == 1 else "the peer"
     axes.set_title(f"Times faster than {peer}", fontsize=10, loc="left")
 
 
-def _draw_peak(axes: Any, results: Sequence[Result], peak: float, threads: int) -> None:
-    shares = [result.gflops / peak for result in results]
-    axes.barh(range(len(results)), shares, BAR, color=OWN_COLOUR)
-    for row, (share, result) in enumerate(zip(shares, results, strict=True)):
-        text = f"{share:.1%}  {digits(result.gflops)} GFLOP/s"
+def _draw_shares(axes: Any, rows: Sequence[Bar], title: str) -> None:
+    shares = [bar.share or 0.0 for bar in rows]
+    axes.barh(range(len(rows)), shares, BAR, color=OWN_COLOUR)
+    for row, (share, bar) in enumerate(zip(shares, rows, strict=True)):
+        text = bar.text if bar.share is None else f"{share:.1%}  {bar.text}"
         inside = share > 0.5
         axes.annotate(
             text,
@@ -79,33 +88,26 @@ def _draw_peak(axes: Any, results: Sequence[Result], peak: float, threads: int) 
         )
     axes.set_xlim(0, max(1.0, *shares))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    count = "1 thread" if threads == 1 else f"{threads} threads"
-    axes.set_title(f"Share of the FMA peak ({peak:.0f} GFLOP/s, {count})", fontsize=10, loc="left")
+    axes.set_title(title, fontsize=10, loc="left")
 
 
 def write_plot(
-    path: Path,
-    results: Sequence[Result],
-    peers: Sequence[str],
-    roofline: Roofline,
-    facts: dict[str, Any],
+    path: Path, rows: Sequence[Bar], peers: Sequence[str], share_title: str, facts: dict[str, Any]
 ) -> None:
-    """Draws ratios and shares of the peak into a picture; its format follows the file's suffix."""
+    """Draws ratios and shares of a ceiling into a picture; its format follows the file's suffix."""
     figure_module = importlib.import_module("matplotlib.figure")
-    rows = len(results)
-    height = 1.6 + rows * max(0.5, 0.17 * len(peers) + 0.15)
+    height = 1.6 + len(rows) * max(0.5, 0.17 * len(peers) + 0.15)
     figure = figure_module.Figure(figsize=(11, height), layout="constrained")
     panels = (
         figure.subplots(1, 2, sharey=True, width_ratios=(3, 2)) if peers else [figure.subplots()]
     )
     if peers:
-        _draw_ratios(panels[0], results, peers)
+        _draw_ratios(panels[0], rows, peers)
     if len(peers) > 1:
         figure.legend(loc="outside lower center", ncols=len(peers), frameon=False, fontsize=9)
-    threads = facts["threads"]
-    _draw_peak(panels[-1], results, roofline.fma["float32"][threads], threads)
-    panels[0].set_yticks(range(rows), [_label(result) for result in results], fontsize=8)
-    panels[0].set_ylim(rows - 0.5, -0.5)
+    _draw_shares(panels[-1], rows, share_title)
+    panels[0].set_yticks(range(len(rows)), [bar.label for bar in rows], fontsize=8)
+    panels[0].set_ylim(len(rows) - 0.5, -0.5)
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(axis="y", length=0)

@@ -11,14 +11,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from nnlite.bench.plot import Bar
 from nnlite.bench.roofline import Roofline
-from nnlite.bench.runner import OWN, Result
-from nnlite.bench.timing import NOISY
+from nnlite.bench.runner import OWN, Comparison, Result
+from nnlite.bench.timing import NOISY, Measurement
 
 MARK = "~"  # beside a median whose samples spread by more than NOISY
 WIDTH = 98
 # Other programs' share of the cores above which the reader is warned.
 BUSY = 0.05
+SLOWEST_SHOWN = 8
 
 
 def digits(value: float) -> str:
@@ -31,12 +33,19 @@ def geometric_mean(values: Iterable[float]) -> float:
     return math.exp(sum(logarithms) / len(logarithms))
 
 
+def title(facts: dict[str, Any]) -> str:
+    """What was measured, on which machine."""
+    versions = dict(facts["versions"])
+    text = f"nnlite {versions.pop(OWN)}, {facts['isa']} build, {count_text(facts['threads'])}; "
+    core = f", kernels for {facts['blas_core']}" if facts.get("blas_core") else ""
+    versions["numpy"] += f" ({facts['blas']}{core})"
+    text += ", ".join(f"{name} {version}" for name, version in versions.items())
+    machine = f"{facts['processor']}, {facts['cores']} cores"
+    return f"{textwrap.fill(text, WIDTH, subsequent_indent='  ')}\n{machine}"
+
+
 def heading(facts: dict[str, Any], roofline: Roofline) -> str:
     """What was measured, and the machine's ceilings."""
-    versions = dict(facts["versions"])
-    title = f"nnlite {versions.pop(OWN)}, {facts['isa']} build, {_threads(facts['threads'])}; "
-    versions["numpy"] += f" ({facts['blas']})"
-    title += ", ".join(f"{name} {version}" for name, version in versions.items())
     counts = sorted(roofline.copy)
 
     def ceilings(peaks: dict[int, float]) -> str:
@@ -44,8 +53,7 @@ def heading(facts: dict[str, Any], roofline: Roofline) -> str:
 
     return "\n".join(
         [
-            textwrap.fill(title, WIDTH, subsequent_indent="  "),
-            f"{facts['processor']}, {facts['cores']} cores. Measured ceilings on "
+            f"{title(facts)}. Measured ceilings on "
             f"{' / '.join(map(str, counts))} {'thread' if counts == [1] else 'threads'}:",
             f"  FMA peak  float32 {ceilings(roofline.fma['float32'])} GFLOP/s,  "
             f"float64 {ceilings(roofline.fma['float64'])} GFLOP/s",
@@ -55,7 +63,8 @@ def heading(facts: dict[str, Any], roofline: Roofline) -> str:
     )
 
 
-def _threads(count: int) -> str:
+def count_text(count: int) -> str:
+    """1 thread, 2 threads."""
     return f"{count} thread" if count == 1 else f"{count} threads"
 
 
@@ -69,9 +78,8 @@ def _groups(results: Sequence[Result]) -> list[tuple[str, list[Result]]]:
     return list(groups.items())
 
 
-def _time(result: Result, name: str) -> str:
-    """The median with its mark, as wide for quiet as for noisy ones."""
-    measurement = result.measurements[name]
+def time_cell(measurement: Measurement) -> str:
+    """The median in microseconds with its mark, as wide for quiet as for noisy ones."""
     return digits(measurement.median * 1e6) + (MARK if measurement.spread > NOISY else " ")
 
 
@@ -79,7 +87,7 @@ def _peer_cells(result: Result, peer: str, width: int) -> str:
     ratio = result.ratio(peer)
     if ratio is None:
         return f"{'- ':>{width}}{'':8}"
-    return f" {_time(result, peer):>{width - 1}}{digits(ratio):>7}x"
+    return f" {time_cell(result.measurements[peer]):>{width - 1}}{digits(ratio):>7}x"
 
 
 def main_table(results: Sequence[Result], peak: float, baseline: str | None) -> str:
@@ -98,7 +106,7 @@ def main_table(results: Sequence[Result], peak: float, baseline: str | None) -> 
             workload = result.workload
             line = f"  {workload.name:<12}{workload.batch:>5}  {workload.shape:<20}"
             line += (
-                f"{_time(result, OWN):>13}{digits(result.gflops):>9}{result.gflops / peak:>9.1%}"
+                f"{time_cell(result.own):>13}{digits(result.gflops):>9}{result.gflops / peak:>9.1%}"
             )
             lines.append(line + (_peer_cells(result, baseline, 14) if baseline else ""))
     return "\n".join(lines)
@@ -115,30 +123,49 @@ def peer_table(results: Sequence[Result], peers: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def summary(results: Sequence[Result], peers: Sequence[str], other_load: float | None) -> str:
+def summary(results: Sequence[Comparison], peers: Sequence[str], other_load: float | None) -> str:
     """What the ratios mean, their geometric means, and warnings about noise."""
     lines = []
     if peers:
         lines.append("ratio: the peer's median over nnlite's; above 1, nnlite is the faster one")
     for peer in peers:
-        ratios = {r.workload.key: ratio for r in results if (ratio := r.ratio(peer)) is not None}
+        ratios = {r.key: ratio for r in results if (ratio := r.ratio(peer)) is not None}
         if not ratios:
             lines.append(f"  {peer}: has nothing to measure here")
             continue
         text = f"  {peer}: {geometric_mean(ratios.values()):.2f}x in the geometric mean"
-        slower = [f"{key} {ratio:.2f}x" for key, ratio in ratios.items() if ratio < 1]
-        text += f"; below 1: {', '.join(slower)}" if slower else ""
+        slower = sorted((ratio, key) for key, ratio in ratios.items() if ratio < 1)
+        shown = [f"{key} {ratio:.2f}x" for ratio, key in slower[:SLOWEST_SHOWN]]
+        text += f"; below 1: {', '.join(shown)}" if slower else ""
+        text += f" and {len(slower) - len(shown)} more" if len(slower) > len(shown) else ""
         lines.append(textwrap.fill(text, WIDTH, subsequent_indent="    "))
     if any(m.spread > NOISY for result in results for m in result.measurements.values()):
         lines.append(
             f"{MARK} noisy: the middle half of the samples spreads over more than {NOISY:.0%}"
         )
-    if other_load is not None and other_load > BUSY:
-        lines.append(
-            f"Other programs took {other_load:.0%} of the cores meanwhile: "
-            "run again on a quiet machine"
+    return "\n".join(lines + load_warning(other_load))
+
+
+def load_warning(other_load: float | None) -> list[str]:
+    """A line about other programs, if they took a notable share of the cores."""
+    if other_load is None or other_load <= BUSY:
+        return []
+    return [
+        f"Other programs took {other_load:.0%} of the cores meanwhile: run again on a quiet machine"
+    ]
+
+
+def bars(results: Sequence[Result], peers: Sequence[str], peak: float) -> list[Bar]:
+    """What the picture shows."""
+    return [
+        Bar(
+            f"{result.key}\n{result.workload.batch}: {result.workload.shape}",
+            {peer: ratio for peer in peers if (ratio := result.ratio(peer)) is not None},
+            result.gflops / peak,
+            f"{digits(result.gflops)} GFLOP/s",
         )
-    return "\n".join(lines)
+        for result in results
+    ]
 
 
 def report(
@@ -180,17 +207,22 @@ def _result_dict(result: Result, peak: float) -> dict[str, Any]:
         "gflops": result.gflops,
         "fraction_of_peak": result.gflops / peak,
         "ratio": {peer: result.ratio(peer) for peer in peers},
-        "contenders": {
-            name: {
-                "median_us": m.median * 1e6,
-                "best_us": m.best * 1e6,
-                "spread": m.spread,
-                "calls_per_sample": m.calls,
-                "samples_us": [sample * 1e6 for sample in m.samples],
-            }
-            for name, m in result.measurements.items()
-        },
+        "contenders": times_dict(result.measurements),
         "skipped": result.skipped,
+    }
+
+
+def times_dict(measurements: dict[str, Measurement]) -> dict[str, Any]:
+    """Every time of every contender, in microseconds."""
+    return {
+        name: {
+            "median_us": m.median * 1e6,
+            "best_us": m.best * 1e6,
+            "spread": m.spread,
+            "calls_per_sample": m.calls,
+            "samples_us": [sample * 1e6 for sample in m.samples],
+        }
+        for name, m in measurements.items()
     }
 
 

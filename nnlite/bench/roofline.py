@@ -77,16 +77,25 @@ def _call(probe: Callable[..., int], *arguments: object) -> None:
         _native.fail("roofline", status)
 
 
+Probe = Callable[[], object]
+
+
+def fma_probe(
+    dtype: object, threads: int, seconds: float = FMA_SECONDS, rounds: int = ROUNDS
+) -> tuple[Probe, float]:
+    """A call of about so many seconds that does fused multiply-adds, and its operations."""
+    probe, flops = _native.kernels(dtype).roofline_fma, _native.cell("double")
+    trial = 10_000
+    taken = _best(lambda: _call(probe, trial, flops, threads), rounds)
+    iterations = max(1, int(trial * seconds / taken))
+    _call(probe, iterations, flops, threads)
+    return lambda: _call(probe, iterations, flops, threads), flops[0]
+
+
 def fma_peak(dtype: type[np.floating], threads: int, rounds: int = ROUNDS) -> float:
     """FMA peak in 1e9 operations per second."""
-    kernels, flops = _native.kernels(dtype), _native.cell("double")
-
-    def probe(iterations: int) -> float:
-        return _best(lambda: _call(kernels.roofline_fma, iterations, flops, threads), rounds)
-
-    trial = 10_000
-    seconds = probe(max(1, int(trial * FMA_SECONDS / probe(trial))))
-    return flops[0] / seconds / 1e9
+    probe, flops = fma_probe(dtype, threads, rounds=rounds)
+    return flops / _best(probe, rounds) / 1e9
 
 
 def last_level_cache() -> int:
@@ -101,16 +110,18 @@ def last_level_cache() -> int:
     return max(sizes)
 
 
+def copy_probe(source: np.ndarray, copy: np.ndarray, streaming: bool, threads: int) -> Probe:
+    """A call that copies an array."""
+    probe = _native.kernels(source.dtype).roofline_copy
+    pointers = _native.pointer(source), _native.pointer(copy)
+    return lambda: _call(probe, source.size, *pointers, streaming, threads)
+
+
 def copy_bandwidth(threads: int, streaming: bool, rounds: int = ROUNDS) -> float:
     """Bandwidth of a copy beyond the caches in 1e9 bytes per second, read plus written."""
     size = min(max(COPY_BYTES, 2 * last_level_cache()), COPY_BYTES_MOST)
     source, copy = np.ones(size // 4, np.float32), np.zeros(size // 4, np.float32)
-    kernels = _native.kernels(np.float32)
-    pointers = _native.pointer(source), _native.pointer(copy)
-
-    def run() -> None:
-        _call(kernels.roofline_copy, source.size, *pointers, streaming, threads)
-
+    run = copy_probe(source, copy, streaming, threads)
     run()  # the first touch of the pages
     return 2e-9 * size / _best(run, rounds)
 

@@ -26,34 +26,44 @@ class DisagreementError(RuntimeError):
     """A contender does not compute what the others compute, so its time means nothing."""
 
 
-@dataclass
-class Result:
-    """The times of all contenders on one workload.
+class Comparison:
+    """The times of all contenders on one thing; what `Result` and the kernels' results share."""
 
-    Args:
-        workload: what was run.
-        measurements: by the name of the contender; nnlite's own is always there.
-        skipped: why a peer has none, by its name.
-    """
+    measurements: dict[str, Measurement]  # by the name of the contender, nnlite's own among them
+    skipped: dict[str, str]  # why a peer has none, by its name
 
-    workload: Workload
-    measurements: dict[str, Measurement]
-    skipped: dict[str, str] = field(default_factory=dict)
+    @property
+    def key(self) -> str:
+        """What was measured, as one word."""
+        raise NotImplementedError
 
     @property
     def own(self) -> Measurement:
         return self.measurements[OWN]
-
-    @property
-    def gflops(self) -> float:
-        """nnlite's matrix products in 1e9 operations per second of the whole step."""
-        return self.workload.flops / self.own.median / 1e9
 
     def ratio(self, peer: str) -> float | None:
         """The peer's median over nnlite's; None where the peer was not measured."""
         if peer not in self.measurements:
             return None
         return self.measurements[peer].median / self.own.median
+
+
+@dataclass
+class Result(Comparison):
+    """The times of all contenders on one workload."""
+
+    workload: Workload
+    measurements: dict[str, Measurement]
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        return self.workload.key
+
+    @property
+    def gflops(self) -> float:
+        """nnlite's matrix products in 1e9 operations per second of the whole step."""
+        return self.workload.flops / self.own.median / 1e9
 
 
 def expected_value(task: Task) -> Any:

@@ -4,7 +4,8 @@ A peer's file has `training(task)`, which returns a callable that does one train
 returns the loss before it, and `inference(task)`, which returns a callable that runs the inputs
 forward and returns the logits (or class probabilities); NotImplementedError where it has no such
 thing. The data are given to each in the form it likes best, outside the measured time. A peer
-that cannot be limited to task.threads raises PeerError.
+that cannot be limited to task.threads raises PeerError. Peers of `nnlite bench kernels` also have
+`kernel(case, inputs)`, which returns a Kernel.
 """
 
 from __future__ import annotations
@@ -14,13 +15,30 @@ import importlib.util
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
+from typing import Any, NamedTuple
 
+from numpy.typing import NDArray
+
+from nnlite.bench.cases import Case
 from nnlite.bench.workloads import Task, UnknownNameError
 
 
 class PeerError(RuntimeError):
     """A peer is not installed or cannot do what was asked; the message has the cure."""
+
+
+class Kernel(NamedTuple):
+    """One kernel on one case.
+
+    Args:
+        run: computes it, into memory that exists already where the library can do that.
+        value: what the last run computed, as an array.
+        repeats: how often one run computes it.
+    """
+
+    run: Callable[[], Any]
+    value: Callable[[], Any]
+    repeats: int = 1
 
 
 @dataclass(frozen=True)
@@ -51,6 +69,13 @@ class Peer:
         adapter = importlib.import_module(f"{__name__}.{self.module}")
         make = adapter.training if task.workload.optimizer else adapter.inference
         return make(task)
+
+    def kernel(self, case: Case, inputs: tuple[NDArray, ...]) -> Kernel:
+        """The callable that runs the case; imports the library."""
+        adapter = importlib.import_module(f"{__name__}.{self.module}")
+        if not hasattr(adapter, "kernel"):
+            raise NotImplementedError(f"{self.name} is measured on whole networks only")
+        return adapter.kernel(case, inputs)
 
 
 TORCH = (("torch", "torch"),)

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 import nnlite as nn
+from nnlite import _native
+from nnlite.bench.cases import Case
+from nnlite.bench.peers import Kernel
 from nnlite.bench.workloads import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, Task
+
+# Products inside one C call: enough that the call is lost among them.
+REPEATS = 100
 
 
 def _model(task: Task) -> nn.Sequential:
@@ -38,3 +45,32 @@ def inference(task: Task) -> Callable[[], NDArray[np.float32]]:
     model = _model(task)
     model.eval()
     return lambda: model.predict(task.x)
+
+
+def kernel(case: Case, inputs: tuple[NDArray, ...]) -> Kernel:
+    if case.flops:
+        return _product(case, *inputs)
+    out = np.empty_like(inputs[0])
+    if case.kernel == "softmax_ce":
+        x, target = inputs
+        return Kernel(partial(nn.functional.softmax_ce, x, target, grad=out), lambda: out)
+    return Kernel(partial(getattr(nn.functional, case.kernel), inputs[0], out), lambda: out)
+
+
+def _product(case: Case, a: NDArray, b: NDArray) -> Kernel:
+    m, k, n = case.shape
+    out = np.empty((m, n), a.dtype)
+    if case.door == "functional":
+        turned = case.kernel == "tn", case.kernel == "nt"
+        return Kernel(partial(nn.functional.matmul, a, b, *turned, out), lambda: out)
+    a_steps = (1, m) if case.kernel == "tn" else (k, 1)
+    b_steps = (1, k) if case.kernel == "nt" else (n, 1)
+    # A pointer keeps its array alive, and the partial keeps the pointers.
+    pointers = [_native.pointer(array) for array in (a, b, out)]
+    words = m, n, k, pointers[0], *a_steps, pointers[1], *b_steps, pointers[2], n
+    kernels = _native.kernels(a.dtype)
+    if case.door == "pointers":
+        start = _native.NULL, _native.NULL, 0, _native.IDENTITY
+        return Kernel(partial(kernels.gemm, *words, *start, case.threads), lambda: out)
+    run = partial(kernels.roofline_gemm, REPEATS, *words, case.threads)
+    return Kernel(run, lambda: out, REPEATS)

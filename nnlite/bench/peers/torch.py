@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch  # type: ignore[import-not-found]
 import torch.nn.functional as F  # type: ignore[import-not-found]
+from numpy.typing import NDArray
 
+from nnlite.bench.cases import Case
+from nnlite.bench.peers import Kernel
 from nnlite.bench.workloads import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, Task
 
 
@@ -59,3 +63,39 @@ def inference(task: Task, compiler: Callable[[Any], Any] | None = None) -> Calla
             return run(x).numpy()
 
     return forward
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    **{name: getattr(torch, name) for name in ("exp", "log", "tanh", "sigmoid", "expm1", "log1p")},
+    "erf": torch.erf,
+    "relu": lambda x, out: torch.clamp_min(x, 0, out=out),  # what relu calls; relu has no `out`
+    "softmax": lambda x, out: torch.softmax(x, 1, out=out),
+    "log_softmax": lambda x, out: torch.log_softmax(x, 1, out=out),
+}
+
+
+def kernel(case: Case, inputs: tuple[NDArray, ...]) -> Kernel:
+    torch.set_num_threads(case.threads)
+    tensors = [torch.from_numpy(array) for array in inputs]
+    if case.kernel == "softmax_ce":
+        return _cross_entropy(*tensors)
+    if case.flops:
+        a = tensors[0].T if case.kernel == "tn" else tensors[0]
+        b = tensors[1].T if case.kernel == "nt" else tensors[1]
+        product = torch.empty(len(a), b.shape[1], dtype=a.dtype)
+        return Kernel(partial(torch.mm, a, b, out=product), product.numpy)
+    out = torch.empty_like(tensors[0])
+    return Kernel(partial(FUNCTIONS[case.kernel], tensors[0], out=out), out.numpy)
+
+
+def _cross_entropy(x: torch.Tensor, target: torch.Tensor) -> Kernel:
+    """The eager pair: loss forward and backward, to the gradient of the logits."""
+    logits: Any = x.requires_grad_()
+
+    def run() -> Any:
+        logits.grad = None
+        loss = F.cross_entropy(logits, target)
+        loss.backward()
+        return loss
+
+    return Kernel(run, lambda: logits.grad.numpy())
