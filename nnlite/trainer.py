@@ -79,6 +79,12 @@ class Trainer:
                 raise TypeError(
                     f"Trainer: {name}: expected {kind.__name__}, got {_check.describe(value)}{made}"
                 )
+        own = {id(p) for p in model.parameters()}
+        if not any(id(p) in own for p in optimizer.parameters):
+            raise ValueError(
+                "Trainer: optimizer: none of its parameters belongs to the model; "
+                "make it from model.parameters()"
+            )
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.seed = check_seed("Trainer", "seed", seed)
         self.epoch = 0  # epochs begun by all calls of fit; each has its own order
@@ -104,7 +110,8 @@ class Trainer:
                 f"{operation}: y has {len(found) if found.ndim else 'no'} rows, X has {rows}; "
                 "pass one target for each row"
             )
-        if not self.loss.classifies or (found.ndim == 2 and found.dtype.kind == "f"):
+        probabilities = self.loss.takes_probabilities and found.ndim == 2
+        if not self.loss.classifies or (probabilities and found.dtype.kind == "f"):
             return converted(found, self.optimizer.dtype)
         if found.dtype.kind == "f":
             bad = found[~np.isfinite(found)]
@@ -150,7 +157,7 @@ class Trainer:
         model = self.model
         if model._forwards:
             model.forget()
-        output = model._run(x, True)
+        output = model._call(x, True)
         try:
             loss = self.loss.forward(output, y)
             self.optimizer.zero_grad()
@@ -218,7 +225,7 @@ class Trainer:
     def _check_data(self, operation: str, inputs: np.ndarray, targets: np.ndarray) -> None:
         """Runs one row, so that what does not fit is refused before the first step."""
         row = converted(inputs[:1], self.optimizer.dtype)
-        output = self.model._run(row, False)
+        output = self.model._call(row, False)
         if targets.dtype != _check.INT64:
             if targets.shape[1:] != output.shape[1:]:
                 raise ValueError(
@@ -290,7 +297,7 @@ class Trainer:
         total, correct, classes = 0.0, 0, targets.dtype == _check.INT64
         for i in range(0, rows, PREDICT_ROWS):
             y = converted(targets[i : i + PREDICT_ROWS], targets.dtype)
-            output = self.model._run(converted(inputs[i : i + PREDICT_ROWS], dtype), False)
+            output = self.model._call(converted(inputs[i : i + PREDICT_ROWS], dtype), False)
             loss = self.loss.evaluate(output, y)
             total += loss * (len(y) if self.loss.reduction == "mean" else 1)
             if classes:

@@ -159,6 +159,15 @@ CASES = {
     "fit, complex": (lambda b: fit(b, b.x * 1j, b.y), TypeError,
                      "X: expected real numbers, got .*64"),
     "fit, strings": (lambda b: fit(b, b.x, list("abcdefgh")), TypeError, "np.unique"),
+    "fit, masked": (lambda b: fit(b, np.ma.masked_array(b.x, b.x > 0.5), b.y), TypeError, "masked"),
+    "fit, too large": (lambda b: fit(b, b.x.astype(F64) * 1e300, b.y), ValueError, "too large"),
+    "fit, probabilities for NLL": (
+        lambda b: nn.Trainer(b.model, nn.NLLLoss(), b.sgd).fit(
+            b.x, np.full((8, 3), 1 / 3, F32), 1, 4, verbose=0),
+        TypeError, "expected class indices as integers"),
+    "optimiser of another": (
+        lambda b: nn.Trainer(nn.Linear(5, 3), nn.SoftmaxCE(), b.sgd),
+        ValueError, "none of its parameters belongs to the model"),
     "fit, ragged": (lambda b: fit(b, [[1, 2], [3]], [0, 1]), ValueError, "rows of equal length"),
     "predict, strings": (lambda b: b.model.predict([["a"] * 5]), TypeError, "real numbers, got an"),
     "out, shape": (lambda b: F.exp(b.x, out=b.out), ValueError,

@@ -194,8 +194,20 @@ class Doubled(nn.Linear):
         return super()._grad(saved, 2 * grad_output, want_input)
 
 
+class Tripled(nn.Linear):
+    """3 (x W + b), by forward and backward around those of the base."""
+
+    def forward(self, x):
+        return 3 * super().forward(x)
+
+    def backward(self, grad_output):
+        return super().backward(3 * grad_output)
+
+
 @pytest.mark.parametrize(
-    "make", [lambda: Doubled(5, 5), lambda: Residual(nn.Linear(5, 5))], ids=["steps", "forward"]
+    "make",
+    [lambda: Doubled(5, 5), lambda: Residual(nn.Linear(5, 5)), lambda: Tripled(5, 5)],
+    ids=["steps", "forward", "forward of a Linear"],
 )
 def test_modules_of_users(make, rng):
     """They work alone, in a chain, in predict and in training, and give the same everywhere."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from nnlite import _native
 
-# Purposes keep the streams of one seed apart; nnlite.nn.init has purpose 1 for initial weights.
+# Purposes keep the streams of one seed apart; nnlite.nn.init has purpose 0.
 SHUFFLE = 2
 SPLIT = 3
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import _native
 from .._config import _State
+from .module import Module
 from .parameter import Parameter
 
 
@@ -52,10 +53,11 @@ class ForwardProgram:
 
 
 def _recordable(module: Any) -> bool:
-    """True where `_record` writes what `_run` computes: not in a subclass with its own `_run`."""
+    """True where `_record` writes what `_run` computes: not in a subclass with its own."""
     kind: Any = type(module)
     home = next(base for base in kind.__mro__ if "_record" in vars(base))
-    return module.recordable and kind._run is home._run
+    plain = kind._run is home._run and kind.forward is Module.forward
+    return module.recordable and plain
 
 
 def record(plan: Sequence[Any], parameters: Sequence[Parameter]) -> ForwardProgram | None:

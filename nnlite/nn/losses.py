@@ -58,6 +58,7 @@ class Loss:
         raise TypeError(f"{type(self).__name__} must define _run and _grad")
 
     classifies = False  # True when class indices are a possible target
+    takes_probabilities = False  # True when rows of probabilities are one too
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(reduction={self.reduction!r})"
@@ -77,6 +78,7 @@ class SoftmaxCE(Loss):
     """
 
     classifies = True
+    takes_probabilities = True
 
     def _run(self, output: np.ndarray, target: np.ndarray) -> tuple[float, Any]:
         if type(output) is not np.ndarray:

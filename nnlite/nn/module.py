@@ -62,11 +62,15 @@ class Module:
     # The steps of forward and backward.
 
     def _run(self, x: np.ndarray, keep: bool) -> np.ndarray:
-        """The output; keeps what backward needs only when asked, whatever the mode."""
+        raise TypeError(f"{type(self).__name__} must define forward and backward, or _run, _grad")
+
+    def _call(self, x: np.ndarray, keep: bool) -> np.ndarray:
+        """The output, for a chain, a trainer or predict: by forward where a subclass has its own.
+
+        Backward can follow only when `keep` is true, whatever the module's mode is.
+        """
         if type(self).forward is Module.forward:
-            raise TypeError(
-                f"{type(self).__name__} must define forward and backward, or _run, _grad"
-            )
+            return self._run(x, keep)
         modes = [(module, module.training) for module in self.modules()]
         self.train(keep)
         try:
@@ -74,8 +78,17 @@ class Module:
         finally:
             for module, mode in modes:
                 module.training = mode
-        self._forwards += keep
+        if keep:
+            self._forwards = 1
         return y
+
+    def _call_backward(self, grad_output: np.ndarray, want_input: bool) -> Any:
+        """The gradient of the input after `_call`: by backward where a subclass has its own."""
+        if type(self).backward is Module.backward:
+            return self._backward(grad_output, want_input)
+        grad_input = self.backward(grad_output)
+        self._forwards = 0
+        return grad_input
 
     def _grad(self, saved: Any, grad_output: np.ndarray, want_input: bool) -> Any:
         raise TypeError(
@@ -117,20 +130,18 @@ class Module:
 
     def _check_backward(self, grad_output: np.ndarray) -> None:
         self._check_pending()
-        if type(self).backward is Module.backward:
+        if type(self).backward is Module.backward:  # a backward of its own has its own checks
             self._check_grad(self._saved, grad_output)
 
     def _backward(self, grad_output: np.ndarray, want_input: bool) -> Any:
-        if type(self).backward is not Module.backward:
-            self._forwards = 0
-            return self.backward(grad_output)
         saved, self._saved, self._forwards = self._saved, None, 0
         return self._grad(saved, grad_output, want_input)
 
     def _backward_from_loss(self, grad_output: np.ndarray) -> None:
         """Backward for a trainer: the gradient of the model's input is not computed."""
-        self._check_backward(grad_output)
-        self._backward(grad_output, False)
+        if type(self).backward is Module.backward:
+            self._check_backward(grad_output)
+        self._call_backward(grad_output, False)
 
     # Children and parameters.
 
@@ -273,7 +284,7 @@ class Module:
 
     def _infer(self, x: np.ndarray) -> np.ndarray:
         """The output for converted rows; keeps nothing."""
-        return self._run(x, False)
+        return self._call(x, False)
 
     # Looks and copies.
 
@@ -294,6 +305,11 @@ class Module:
 
 def rows_of(operation: str, name: str, value: Any) -> np.ndarray:
     """The value as an array with rows, without copying arrays; refuses what is not real numbers."""
+    if np.ma.is_masked(value):
+        raise TypeError(
+            f"{operation}: {name}: expected numbers, got an array with masked elements; "
+            f"fill them with {name}.filled(value) or leave their rows out"
+        )
     try:
         found = np.asarray(value)
     except ValueError as error:  # ragged lists
@@ -309,7 +325,18 @@ def rows_of(operation: str, name: str, value: Any) -> np.ndarray:
 
 
 def converted(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """A plain, writable, C-contiguous array of that dtype: the array itself where it is one."""
+    """A plain, writable, C-contiguous array of that dtype: the array itself where it is one.
+
+    Raises:
+        ValueError: a finite number is too large for the dtype.
+    """
     if type(array) is np.ndarray and array.dtype is dtype and array.flags.carray:
         return array
-    return np.array(array, dtype=dtype, order="C", subok=False)
+    try:
+        with np.errstate(over="raise"):
+            return np.array(array, dtype=dtype, order="C", subok=False)
+    except FloatingPointError:
+        raise ValueError(
+            f"conversion to {dtype}: a number of the {array.dtype} array is too large; scale "
+            "the data, or use a float64 model"
+        ) from None

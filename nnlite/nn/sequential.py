@@ -72,7 +72,7 @@ class Sequential(Module):
         try:
             for module, activation in self._plan:
                 if activation is None:
-                    x = module._run(x, keep)
+                    x = module._call(x, keep)
                 else:
                     x = module._run(x, keep, activation.fused)  # type: ignore[call-arg]
                     if keep:
@@ -87,6 +87,8 @@ class Sequential(Module):
 
     def _infer(self, x: np.ndarray) -> np.ndarray:
         """Runs the recorded program of the chain; where there is none, the layers one by one."""
+        if type(self).forward is not Module.forward or type(self)._run is not Sequential._run:
+            return self._call(x, False)
         program = self._program
         if program is None or not program.current():
             program = self._program = record(self._plan, self.parameters())
@@ -131,7 +133,7 @@ class Sequential(Module):
             if gated:
                 grad_output = module._backward_through(grad_output, before)  # type: ignore
             else:
-                grad_output = module._backward(grad_output, want_input or index > 0)
+                grad_output = module._call_backward(grad_output, want_input or index > 0)
         return grad_output
 
     def __len__(self) -> int:
