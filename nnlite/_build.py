@@ -148,7 +148,7 @@ def extensions() -> list[Any]:
             sources=sources(),
             include_dirs=["csrc"],
             extra_compile_args=[*FLAGS, *ISA_FLAGS[isa], *threads, *sanitize],
-            extra_link_args=[*threads, *(sanitize or ["-Wl,-s"] * (sys.platform == "linux"))],
+            extra_link_args=["-lm", *threads, *(sanitize or ["-Wl,-s"] * (sys.platform == "linux"))],
         )
         made.append(builder.distutils_extension(fresh_folder()))
     return made

@@ -4,6 +4,8 @@
  * d-input   dx = dy y (1 - y), from the output alone */
 #ifndef NNL_GENERIC_PASS
 
+#include "vec/interleave.h"
+
 #include "base.h"
 #include "generic/grain.h"
 #include "parallel.h"

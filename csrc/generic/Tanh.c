@@ -5,6 +5,8 @@
  *           keeps its digits where |y| is close to 1 */
 #ifndef NNL_GENERIC_PASS
 
+#include "vec/interleave.h"
+
 #include "base.h"
 #include "generic/grain.h"
 #include "parallel.h"
