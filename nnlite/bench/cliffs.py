@@ -38,7 +38,8 @@ THREAD_LIMIT = 1.1
 # number of threads; what is measured again there takes AGAIN times as long.
 WALK_PART, AGAIN_PART, THREADS_PART = 0.01, 0.5, 0.25
 AGAIN = 4
-CANDIDATES = 12
+# So many steps are measured again, or all above the limit, but not endlessly many.
+CANDIDATES, CANDIDATES_MOST = 12, 60
 
 THREAD_CASES = (
     *(Case("calls", layout, (32, 64, 64), door="inside-C") for layout in ("nn", "tn", "nt")),
@@ -133,8 +134,9 @@ def walk_steps(
             first = beyond_noise(walk[name][low], walk[name][high])
             candidates.append((first, name, low, high))
     candidates.sort(reverse=True)
+    steep = sum(first > STEP_LIMIT for first, *_ in candidates)
     steps = []
-    for first, name, low, high in candidates[:CANDIDATES]:
+    for first, name, low, high in candidates[: min(max(CANDIDATES, steep), CANDIDATES_MOST)]:
         progress(f"measuring {name}, {low} -> {high} again")
         pair = {width: series[name][width] for width in (low, high)}
         again = _measure(pair, AGAIN_PART * seconds, clock)
