@@ -41,17 +41,17 @@
 /* Most vectors of any tile: one row takes this many. */
 #define NNL_GEMM_WIDE 8
 
-/* Bytes of one row of a block in the inner dimension, and rows: A's block is at most
- * NNL_GEMM_MC * NNL_GEMM_KC_BYTES = 240 KiB. */
-#ifndef NNL_GEMM_KC_BYTES
+/* Bytes of one row of a block in the inner dimension (KC), and rows of a block of A (MC): the block
+ * takes 432 KiB of the second cache with AVX-512, whose processors have 1 MiB or more, and 192 KiB
+ * otherwise. NC columns of packed B stay in the last cache. */
+#if defined(NNL_ISA_AVX512)
 #define NNL_GEMM_KC_BYTES 3072
-#endif
-#ifndef NNL_GEMM_MC
 #define NNL_GEMM_MC 144
+#else
+#define NNL_GEMM_KC_BYTES 2048
+#define NNL_GEMM_MC 96
 #endif
-#ifndef NNL_GEMM_NC
 #define NNL_GEMM_NC 3072
-#endif
 
 /* Transposing an element costs about as much as this many lanes of multiply-adds, and a product is
  * turned when that saves 3 %. */

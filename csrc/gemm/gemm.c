@@ -104,7 +104,7 @@ static void T_(choose_packing)(T_(product) *g) {
     /* A is read in place until it outgrows the cache: its rows are a dozen streams. Its transpose
      * moves to another line with every term, so it is packed sooner. */
     int64_t in_place = g->a_col == 1 ? 64 * 1024 : 8 * 1024;
-    g->pack_a = g->m * g->k > in_place && g->n > 2 * NR;
+    g->pack_a = g->m * g->k > in_place && g->n > (g->a_col == 1 ? 4 : 2) * NR;
 }
 
 /* Chooses the grid of parts: the one whose largest part is smallest; ties go to cutting columns,
@@ -127,7 +127,7 @@ static void T_(choose_grid)(T_(product) *g, int threads) {
     g->mc = nnl_min(NNL_GEMM_MC, rows);
     g->nc = nnl_min(NNL_GEMM_NC, nnl_ceil_div(tiles_across, g->across) * NR);
     /* A panel of B that only one block of rows reads is kept shorter: it is fetched from afar. */
-    g->kc = nnl_min(rows > NNL_GEMM_MC ? KC : KC / 2, nnl_max(g->k, 1));
+    g->kc = nnl_min(rows > NNL_GEMM_MC ? KC : 2 * KC / 3, nnl_max(g->k, 1));
 }
 
 /* Bytes from the first to the last of rows x columns elements at those strides. */
