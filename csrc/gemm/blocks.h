@@ -41,17 +41,23 @@
 /* Most vectors of any tile: one row takes this many. */
 #define NNL_GEMM_WIDE 8
 
-/* Bytes of one row of a block in the inner dimension (KC), and rows of a block of A (MC): the block
- * takes 432 KiB of the second cache with AVX-512, whose processors have 1 MiB or more, and 192 KiB
- * otherwise. NC columns of packed B stay in the last cache. */
+/* Terms of a block in the inner dimension (KC) and rows of a block of A (MC, for float and double):
+ * the block takes 432 or 576 KiB of the second cache with AVX-512, whose processors have 1 MiB or
+ * more, and 192 or 256 KiB otherwise. NC columns of packed B stay in the last cache. */
 #if defined(NNL_ISA_AVX512)
-#define NNL_GEMM_KC_BYTES 3072
-#define NNL_GEMM_MC 144
+#define NNL_GEMM_KC 768
+#define NNL_GEMM_MC_FLOAT 144
+#define NNL_GEMM_MC_DOUBLE 96
 #else
-#define NNL_GEMM_KC_BYTES 2048
-#define NNL_GEMM_MC 96
+#define NNL_GEMM_KC 512
+#define NNL_GEMM_MC_FLOAT 96
+#define NNL_GEMM_MC_DOUBLE 66
 #endif
 #define NNL_GEMM_NC 3072
+
+/* Bytes of a row of terms where only one block of rows reads each panel of B: the panel comes from
+ * afar then, and a short one stays in the second cache with the next, which is being fetched. */
+#define NNL_GEMM_SHORT_BYTES 2048
 
 /* Transposing an element costs about as much as this many lanes of multiply-adds, and a product is
  * turned when that saves 3 %. */

@@ -124,10 +124,9 @@ static void T_(choose_grid)(T_(product) *g, int threads) {
         }
     }
     int64_t rows = nnl_ceil_div(tiles_down, g->down) * NNL_GEMM_MR;
-    g->mc = nnl_min(NNL_GEMM_MC, rows);
+    g->mc = nnl_min(MC, rows);
     g->nc = nnl_min(NNL_GEMM_NC, nnl_ceil_div(tiles_across, g->across) * NR);
-    /* A panel of B that only one block of rows reads is kept shorter: it is fetched from afar. */
-    g->kc = nnl_min(rows > NNL_GEMM_MC ? KC : 2 * KC / 3, nnl_max(g->k, 1));
+    g->kc = nnl_min(rows > MC ? NNL_GEMM_KC : KC_SHORT, nnl_max(g->k, 1));
 }
 
 /* Bytes from the first to the last of rows x columns elements at those strides. */
@@ -173,5 +172,6 @@ NNL_API int NNL_(gemm)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a
 }
 
 #undef NR
-#undef KC
+#undef MC
+#undef KC_SHORT
 #endif

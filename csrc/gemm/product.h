@@ -2,7 +2,8 @@
  * Included by gemm.c in each type pass. */
 
 #define NR (NNL_GEMM_NV * VLANES)
-#define KC (NNL_GEMM_KC_BYTES / (int64_t)sizeof(real))
+#define MC (REAL_IS_FLOAT ? NNL_GEMM_MC_FLOAT : NNL_GEMM_MC_DOUBLE)
+#define KC_SHORT (NNL_GEMM_SHORT_BYTES / (int64_t)sizeof(real))
 
 /* The whole product, and how it is cut. A turned product computes the transpose of what was asked,
  * C^T = B^T A^T: then C's element (i, j) lies at c[i + j * c_row]. */
