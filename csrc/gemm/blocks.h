@@ -64,6 +64,14 @@
 #define NNL_GEMM_TURN_LANES 8
 #define NNL_GEMM_TURN_GAIN 0.97
 
+/* Columns beyond the last whole vector are split off when that saves 8 %; a product by itself costs
+ * as much as this many lanes of multiply-adds (150 cycles). */
+#define NNL_GEMM_SPLIT_GAIN 0.92
+#define NNL_GEMM_SPLIT_LANES 2500
+
+/* Packed blocks up to this size live on the stack. */
+#define NNL_GEMM_STACK_BYTES 16384
+
 /* Threads pay when each gets at least this many multiply-adds (about 8 us at 50 per ns). */
 #define NNL_GEMM_GRAIN 400000
 

@@ -79,16 +79,20 @@ static double T_(work)(int64_t m, int64_t n, int64_t k, int64_t packed) {
     return (double)m * lanes * (double)k + NNL_GEMM_TURN_LANES * (double)packed;
 }
 
+/* The same for the turned product: a row-major A is transposed, and C on its way out and in. */
+static double T_(turned_work)(const T_(product) *g) {
+    int64_t packed = g->a_row == 1 && g->a_col != 1 ? 0 : g->m * g->k;
+    return T_(work)(g->n, g->m, g->k, packed + (g->accumulate ? 2 : 1) * g->m * g->n);
+}
+
 /* Turns the product, C^T = B^T A^T, where that fills the vectors better or transposes less. The
  * rows of a transposed B are then read in place, and only a row-major A is packed: dx = dy W^T of
  * a small batch. Few output columns, as in a last layer, become full vectors of rows. */
 static void T_(choose_orientation)(T_(product) *g) {
     const T_(product) o = *g;
-    bool in_place = g->b_col == 1, turned_in_place = g->a_row == 1 && g->a_col != 1;
+    bool in_place = g->b_col == 1;
     double plain = T_(work)(g->m, g->n, g->k, in_place ? 0 : g->n * g->k);
-    double turned =
-        T_(work)(g->n, g->m, g->k, (turned_in_place ? 0 : g->m * g->k) + 2 * g->m * g->n);
-    if (turned >= NNL_GEMM_TURN_GAIN * plain) return;
+    if (T_(turned_work)(g) >= NNL_GEMM_TURN_GAIN * plain) return;
     g->turned = true;
     g->m = o.n, g->n = o.m;
     g->a = o.b, g->a_row = o.b_col, g->a_col = o.b_row;
@@ -129,6 +133,37 @@ static void T_(choose_grid)(T_(product) *g, int threads) {
     g->kc = nnl_min(rows > MC ? NNL_GEMM_KC : KC_SHORT, nnl_max(g->k, 1));
 }
 
+/* Computes a product of at least one output. */
+static int T_(compute)(T_(product) *g, int threads) {
+    real small[NNL_GEMM_STACK_BYTES / sizeof(real)];
+    T_(choose_orientation)(g);
+    T_(choose_packing)(g);
+    T_(choose_grid)(g, threads);
+    int64_t part = T_(packed_a)(g) + T_(packed_b)(g), parts = g->down * g->across;
+    if (!nnl_size_ok(part, parts, sizeof(real))) return NNL_EINVAL;
+    bool fits = part * parts <= (int64_t)(sizeof small / sizeof *small);
+    if (part > 0) {
+        g->scratch = fits ? small : nnl_alloc(part * parts, sizeof(real));
+        if (!g->scratch) return NNL_ENOMEM;
+    }
+    nnl_parallel_for(parts, 1, (int)parts, T_(parts), g);
+    if (!fits) nnl_free(g->scratch);
+    return NNL_OK;
+}
+
+/* Columns to be split off as a product of their own, or 0: 33 columns are two whole vectors and one
+ * nearly empty. The last few become full vectors of rows when that product is turned. */
+static int64_t T_(split)(const T_(product) *g) {
+    T_(product) rest = *g;
+    rest.n = g->n % VLANES;
+    if (rest.n == 0 || g->n < VLANES || g->b_col != 1) return 0;
+    double whole = T_(work)(g->m, g->n, g->k, 0);
+    double parts = T_(work)(g->m, g->n - rest.n, g->k, 0) + T_(turned_work)(&rest);
+    parts += NNL_GEMM_SPLIT_LANES;
+    bool serial = (double)g->m * (double)g->n * (double)g->k < 2 * NNL_GEMM_GRAIN;
+    return serial && parts < NNL_GEMM_SPLIT_GAIN * whole ? rest.n : 0;
+}
+
 /* Bytes from the first to the last of rows x columns elements at those strides. */
 static int64_t T_(extent)(int64_t rows, int64_t row, int64_t columns, int64_t column) {
     if (rows == 0 || columns == 0) return 0;
@@ -151,24 +186,24 @@ NNL_API int NNL_(gemm)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a
         nnl_overlap(c, size, bias, bias_size) || nnl_overlap(c, size, gate, size)) {
         return NNL_EOVERLAP;
     }
-    T_(product) g = {.m = m, .n = n, .k = k, .c = c, .c_row = c_row, .bias = bias};
+    T_(product) g = {.m = m, .n = n, .k = k, .c = c, .c_row = c_row, .bias = bias, .gate = gate};
     g.a = a, g.a_row = a_row, g.a_col = a_col;
     g.b = b, g.b_row = b_row, g.b_col = b_col;
-    g.gate = gate;
     g.accumulate = accumulate != 0;
     g.activation = activation;
-    T_(choose_orientation)(&g);
-    T_(choose_packing)(&g);
-    T_(choose_grid)(&g, threads);
-    if (g.pack_a || g.pack_b) {
-        int64_t part = T_(packed_a)(&g) + T_(packed_b)(&g);
-        if (!nnl_size_ok(part, g.down * g.across, sizeof(real))) return NNL_EINVAL;
-        g.scratch = nnl_alloc(part * g.down * g.across, sizeof(real));
-        if (!g.scratch) return NNL_ENOMEM;
+    int64_t rest = T_(split)(&g);
+    if (rest > 0) {
+        T_(product) last = g;
+        last.n = rest;
+        g.n -= rest;
+        last.b += g.n;
+        last.c += g.n;
+        if (bias) last.bias += g.n;
+        if (gate) last.gate += g.n;
+        int status = T_(compute)(&last, threads);
+        if (status != NNL_OK) return status;
     }
-    nnl_parallel_for(g.down * g.across, 1, (int)(g.down * g.across), T_(parts), &g);
-    nnl_free(g.scratch);
-    return NNL_OK;
+    return T_(compute)(&g, threads);
 }
 
 #undef NR
