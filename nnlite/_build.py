@@ -137,6 +137,7 @@ def extensions() -> list[Any]:
 
     threads = openmp_flags(compiler())
     sanitize = SANITIZERS if os.environ.get("NNLITE_SANITIZE") == "1" else []
+    strip = ["-Wl,-s"] if sys.platform == "linux" else []
     cdef = declarations((CSRC / "nnlite.h").read_text())
     made = []
     for isa in isas():
@@ -148,7 +149,7 @@ def extensions() -> list[Any]:
             sources=sources(),
             include_dirs=["csrc"],
             extra_compile_args=[*FLAGS, *ISA_FLAGS[isa], *threads, *sanitize],
-            extra_link_args=["-lm", *threads, *(sanitize or ["-Wl,-s"] * (sys.platform == "linux"))],
+            extra_link_args=["-lm", *threads, *(sanitize or strip)],
         )
         made.append(builder.distutils_extension(fresh_folder()))
     return made

@@ -32,7 +32,10 @@ class Build:
         module = importlib.import_module(f"nnlite._kernels_{isa}")
         self.isa, self.ffi, self.lib = isa, module.ffi, module.lib
         self.common = SimpleNamespace()
-        self.kernels = {dtype: SimpleNamespace(dtype=dtype) for dtype in SUFFIX.values()}
+        self.kernels = {
+            dtype: SimpleNamespace(dtype=dtype, array=self.ffi.typeof(f"{ctype}[]"))
+            for dtype, ctype in zip(SUFFIX.values(), ("float", "double"), strict=True)
+        }
         for name in dir(self.lib):
             if name.startswith("nnl_"):
                 target, plain = self.common, name[4:]
@@ -105,8 +108,6 @@ _ARRAY = {
 }
 NULL = _build.ffi.NULL
 F32, F64 = (KERNELS[np.dtype(kind)] for kind in (np.float32, np.float64))
-for _kernels in (F32, F64):
-    _kernels.array = _ARRAY[_kernels.dtype]
 from_buffer = _from_buffer  # from_buffer(kernels.array, array): pointer() for a known dtype
 
 
