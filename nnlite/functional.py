@@ -182,14 +182,19 @@ def linear(
     return out
 
 
-def _pointwise(name: str, kernel: str, x: np.ndarray, out: np.ndarray | None) -> np.ndarray:
-    dtype = _check.floats(name, "x", x)
+def _prepared(name: str, x: np.ndarray, out: np.ndarray | None) -> tuple[Any, np.ndarray, Any, Any]:
+    """The kernels for x, the output, and pointers to both, for functions that keep the shape."""
+    kernels = _kernels_of(name, "x", x)
     if out is None:
-        out = _empty(x.shape, dtype)
+        out = _empty(x.shape, kernels.dtype)
     else:
-        _check.output(name, out, x.shape, dtype)
-    function = getattr(_KERNELS[dtype], kernel)
-    status = function(x.size, _pointer(x), _pointer(out), _State.threads)
+        _check.output(name, out, x.shape, kernels.dtype)
+    return kernels, out, _from_buffer(kernels.array, x), _from_buffer(kernels.array, out)
+
+
+def _pointwise(name: str, kernel: str, x: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+    kernels, out, source, to = _prepared(name, x, out)
+    status = getattr(kernels, kernel)(x.size, source, to, _State.threads)
     if status:
         _failed(name, status, _IN_PART)
     return out
@@ -234,14 +239,8 @@ def threshold(
     x: np.ndarray, threshold: float, value: float, out: np.ndarray | None = None
 ) -> np.ndarray:
     """x where x > threshold, else value; NaN stays NaN; `out` may be x."""
-    dtype = _check.floats("threshold", "x", x)
-    if out is None:
-        out = _empty(x.shape, dtype)
-    else:
-        _check.output("threshold", out, x.shape, dtype)
-    status = _KERNELS[dtype].Threshold_updateOutput(
-        x.size, _pointer(x), _pointer(out), threshold, value, _State.threads
-    )
+    kernels, out, source, to = _prepared("threshold", x, out)
+    status = kernels.Threshold_updateOutput(x.size, source, to, threshold, value, _State.threads)
     if status:
         _failed("threshold", status, _IN_PART)
     return out
@@ -249,21 +248,20 @@ def threshold(
 
 def relu(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """max(x, 0) of each element; NaN stays NaN; `out` may be x."""
-    return threshold(x, 0.0, 0.0, out)
+    kernels, out, source, to = _prepared("relu", x, out)
+    status = kernels.Threshold_updateOutput(x.size, source, to, 0.0, 0.0, _State.threads)
+    if status:
+        _failed("relu", status, _IN_PART)
+    return out
 
 
 def _rowwise(name: str, kernel: str, x: np.ndarray, out: np.ndarray | None) -> np.ndarray:
-    dtype = _check.floats(name, "x", x)
+    kernels, out, source, to = _prepared(name, x, out)
     if x.ndim == 0:
         raise ValueError(f"{name}: x: expected at least one dimension, got a scalar")
-    if out is None:
-        out = _empty(x.shape, dtype)
-    else:
-        _check.output(name, out, x.shape, dtype)
     classes = x.shape[-1]
     rows = x.size // classes if classes else 0
-    function = getattr(_KERNELS[dtype], kernel)
-    status = function(rows, classes, _pointer(x), _pointer(out), _State.threads)
+    status = getattr(kernels, kernel)(rows, classes, source, to, _State.threads)
     if status:
         _failed(name, status, _IN_PART)
     return out
