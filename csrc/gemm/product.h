@@ -103,8 +103,10 @@ static void T_(run_turned)(const T_(product) *g, T_(tile_kernel) *kernel, T_(til
 static void T_(run_panels)(const T_(product) *g, const T_(block) *at, T_(tile) *tile, int64_t jr,
                            int64_t lanes, int width) {
     int64_t panels = nnl_ceil_div(at->rows, NNL_GEMM_MR), column = at->j + jr;
-    /* While the first panels of rows run, the next panel of B is fetched, one line a row of B. */
+    /* While the first panels of rows run, the next panel of B is fetched, one line a row of B:
+     * two lines with AVX-512, or three where the rows of B are not aligned. */
     const char *next_b = (const char *)(g->b + at->p * g->b_row + column + lanes);
+    const int64_t past = (int64_t)((uintptr_t)next_b % NNL_ALIGNMENT);
     bool fetch = at->pack_b_now && g->b_col == 1 && jr + lanes < at->columns;
     bool last = at->p + at->terms == g->k && g->activation != NNL_IDENTITY;
     tile->a_row = g->pack_a ? (ptrdiff_t)sizeof(real) : g->a_row * (ptrdiff_t)sizeof(real);
@@ -118,8 +120,8 @@ static void T_(run_panels)(const T_(product) *g, const T_(block) *at, T_(tile) *
             tile->a = at->a_pack + ir * at->terms;
             tile->a_col = height * (ptrdiff_t)sizeof(real);
         }
-        bool line = fetch && panel * NNL_ALIGNMENT < NR * (int64_t)sizeof(real);
-        tile->ahead = line ? next_b + panel * NNL_ALIGNMENT : (const char *)tile->b;
+        bool line = fetch && panel * NNL_ALIGNMENT < past + NR * (int64_t)sizeof(real);
+        tile->ahead = line ? next_b - past + panel * NNL_ALIGNMENT : (const char *)tile->b;
         tile->ahead_step = line ? g->b_row * (ptrdiff_t)sizeof(real) : 0;
         if (g->turned) {
             T_(run_turned)(g, kernel, tile, height, lanes, g->c + row + column * g->c_row,
