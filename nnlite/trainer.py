@@ -319,7 +319,8 @@ class _Progress:
     def show(self, values: dict[str, float]) -> None:
         """Adds one epoch with its figures."""
         if self._bar is not None:
-            self._bar.set_postfix({name: f"{value:.4f}" for name, value in values.items()})
+            figures = {name: f"{value:.4f}" for name, value in values.items()}
+            self._bar.set_postfix(figures, refresh=False)  # update() draws, not too often
             self._bar.update()
 
     def __enter__(self) -> _Progress:
