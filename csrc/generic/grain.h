@@ -1,5 +1,5 @@
 /* grain.h: how many elements a thread must get before a second thread pays. A parallel region costs
- * 2-3 us (measured: `nnlite bench`), so each share should be worth several times that. */
+ * about 2 us with GNU OpenMP, so each share should be worth several times that. */
 #ifndef NNL_GRAIN_H
 #define NNL_GRAIN_H
 
