@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from numbers import Integral
 
 import numpy as np
@@ -84,9 +86,49 @@ def check_seed(operation: str, name: str, value: object) -> int:
 
 def next_stream() -> tuple[int, int]:
     """(seed, number) of the next stream of initial weights."""
+    if _rebuilding.room is not None:
+        return 0, 0
     with _lock:
         _State.stream += 1
         return _State.seed, _State.stream - 1
+
+
+class _Rebuilding(threading.local):
+    room: int | None = None  # bytes of parameters that the model being built may still take
+
+
+_rebuilding = _Rebuilding()
+
+
+@contextmanager
+def rebuilding(room: int) -> Iterator[None]:
+    """A model that is built inside gets its weights later: it draws none and takes no stream.
+
+    Args:
+        room: bytes of parameters that it may have; a request for more raises ValueError before
+            the memory is taken.
+    """
+    _rebuilding.room = room
+    try:
+        yield
+    finally:
+        _rebuilding.room = None
+
+
+def is_rebuilding() -> bool:
+    """Whether this thread is building a model that gets its weights later."""
+    return _rebuilding.room is not None
+
+
+def claim(nbytes: int, take: bool = True) -> None:
+    """Requires room for that many bytes of parameters; outside of `rebuilding` there always is."""
+    room = _rebuilding.room
+    if room is None:
+        return
+    if nbytes > room:
+        raise ValueError(f"the architecture has {nbytes} bytes of parameters where {room} are left")
+    if take:
+        _rebuilding.room = room - nbytes
 
 
 def processor() -> str:

@@ -13,12 +13,15 @@ import math
 import numpy as np
 
 from .. import _check, _native
-from .._config import next_stream
+from .._config import claim, is_rebuilding, next_stream
 
 INIT_PURPOSE = 0  # Philox streams of initial weights; nnlite.data names the others
 
 
 def _uniform(shape: tuple[int, ...], dtype: np.dtype, bound: float) -> np.ndarray:
+    claim(math.prod(shape) * dtype.itemsize, take=False)
+    if is_rebuilding():
+        return np.zeros(shape, dtype)
     out = np.empty(shape, dtype)
     seed, number = next_stream()
     kernels, pointer = _native.kernels(dtype), _native.pointer(out)
@@ -29,6 +32,9 @@ def _uniform(shape: tuple[int, ...], dtype: np.dtype, bound: float) -> np.ndarra
 
 
 def _normal(shape: tuple[int, ...], dtype: np.dtype, std: float) -> np.ndarray:
+    claim(math.prod(shape) * dtype.itemsize, take=False)
+    if is_rebuilding():
+        return np.zeros(shape, dtype)
     out = np.empty(shape, dtype)
     seed, number = next_stream()
     kernels, pointer = _native.kernels(dtype), _native.pointer(out)

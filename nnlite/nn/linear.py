@@ -53,10 +53,20 @@ class Linear(Module):
         if init not in INITIALISERS:
             known = ", ".join(map(repr, INITIALISERS))
             raise ValueError(f"Linear: init: expected one of {known}, got {init!r}")
+        self.init = init
         values = INITIALISERS[init](self.in_features, self.out_features, kind)
         self.weight = Parameter(values, "weight")
         self.bias = Parameter(np.zeros(self.out_features, kind), "bias") if bias else None
         gather(self.parameters())
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "in_features": self.in_features,
+            "out_features": self.out_features,
+            "bias": self.bias is not None,
+            "dtype": str(self.weight.dtype),
+            "init": self.init,
+        }
 
     def _run(self, x: np.ndarray, keep: bool, activation: str | None = None) -> np.ndarray:
         bias = None if self.bias is None else self.bias._data

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import _check
+from .._settings import settings
 from .parameter import Parameter, gather
 
 PREDICT_ROWS = 4096  # rows of one chunk of predict, unless told otherwise
@@ -157,14 +158,20 @@ class Module:
 
     def modules(self) -> Iterator[Module]:
         """This module and all modules below it, each once."""
+        for _, module in self.named_modules():
+            yield module
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """(name, module) of this module, named `prefix`, and of all below it, each once."""
         seen: set[int] = set()
-        stack: list[Module] = [self]
+        stack: list[tuple[str, Module]] = [(prefix, self)]
         while stack:
-            module = stack.pop()
+            name, module = stack.pop()
             if id(module) not in seen:
                 seen.add(id(module))
-                yield module
-                stack.extend(reversed([child for _, child in module.children()]))
+                yield name, module
+                dot = f"{name}." if name else ""
+                stack.extend(reversed([(dot + key, child) for key, child in module.children()]))
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """(name, parameter), each parameter once, in the order of the modules."""
@@ -252,6 +259,41 @@ class Module:
                 )
         for name, p in own.items():
             p.data = arrays[name]
+
+    # What a file holds besides the parameters; see nnlite.save.
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments, to build an equal module from.
+
+        Returns:
+            A dict of what JSON knows, arrays, modules and losses. Default: the attributes that have
+            the names of the arguments; a module that keeps them otherwise defines its own.
+
+        Raises:
+            TypeError: an argument has no such attribute.
+        """
+        return settings(self)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Module:
+        """A module from what `config` returned; its parameters and state are set afterwards."""
+        return cls(**config)
+
+    def extra_state(self) -> Any:
+        """What else changes in training, such as counters and running means; None when nothing.
+
+        Returns:
+            Anything made of dicts, lists, what JSON knows, and arrays.
+        """
+        return None
+
+    def load_extra_state(self, state: Any) -> None:
+        """Sets what `extra_state` returned.
+
+        Raises:
+            TypeError, ValueError: state does not fit. Nothing has changed then.
+        """
+        raise ValueError(f"{type(self).__name__} has no extra state; define load_extra_state")
 
     # Prediction.
 

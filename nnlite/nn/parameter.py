@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import _check
+from .._config import claim
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 
@@ -65,6 +66,7 @@ class Parameter:
     def __init__(self, data: Any, name: str = "parameter") -> None:
         values = np.asarray(data)
         dtype = _check.float_dtype("Parameter", values.dtype.newbyteorder("="))
+        claim(values.size * dtype.itemsize)
         self.name = name
         self.shape, self.dtype, self.size = values.shape, dtype, values.size
         self._arena: Any = None

@@ -50,6 +50,13 @@ class Sequential(Module):
         self._plan = self._steps()
         gather(self.parameters())
 
+    def config(self) -> dict[str, Any]:
+        return {"layers": list(self.layers)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Sequential:
+        return cls(*config["layers"])
+
     def _steps(self) -> list[tuple[Module, _Activation | None]]:
         """(module, the activation after it that it computes in the same kernel, or None)."""
         steps: list[tuple[Module, _Activation | None]] = []
