@@ -220,7 +220,9 @@ def test_sgd_on_threads(rng):
 
 @pytest.mark.parametrize("scale", [1.0, 0.3])
 @pytest.mark.parametrize(
-    "N, D, K", [(1, 1, 1), (3, 5, 7), (17, 33, 9), (40, 8, 70), (0, 3, 2), (600, 70, 90)]
+    "N, D, K",
+    [(1, 1, 1), (3, 5, 7), (17, 33, 9), (40, 8, 70), (0, 3, 2), (600, 70, 90)]
+    + [(4, 0, 5), (900, 3, 70), (50, 300, 3), (1600, 14, 33)],
 )
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_linear(dtype, N, D, K, scale, rng):
@@ -262,6 +264,14 @@ def test_linear(dtype, N, D, K, scale, rng):
                 same_bytes(got[0], weight, f"{isa} dW")
                 if len(got) > 1:
                     same_bytes(got[1], column, f"{isa} db")
+
+
+def test_linear_refuses_gradients_that_overlap():
+    x, dy, dw = (InOut(np.ones(n, F32)) for n in (8, 6, 12))
+    for isa in BUILDS:
+        for same in (3, 4, 5):  # the bias gradient within x, dy or dW
+            args = (2, 4, 3, x, dy, dw, Same(same), 1.0)
+            call(isa, F32, "Linear_accGradParameters", *args, status=_native.EOVERLAP)
 
 
 # ---- gather_rows ----

@@ -13,6 +13,7 @@
 
 #include "base.h"
 #include "gemm/blocks.h"
+#include "gemm/gemm.h"
 #include "parallel.h"
 #include "vec/math.h"
 #include "vec/vec.h"
@@ -170,23 +171,28 @@ static int64_t T_(extent)(int64_t rows, int64_t row, int64_t columns, int64_t co
     return ((rows - 1) * row + (columns - 1) * column + 1) * (int64_t)sizeof(real);
 }
 
-NNL_API int NNL_(gemm)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, int64_t a_col,
-                       const real *b, int64_t b_row, int64_t b_col, real *c, int64_t c_row,
-                       const real *bias, const real *gate, int accumulate, int activation,
-                       int threads) {
+int NNL_(gemm_and_sums)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row,
+                        int64_t a_col, const real *b, int64_t b_row, int64_t b_col, real *c,
+                        int64_t c_row, const real *bias, const real *gate, real *sums,
+                        int accumulate, int activation, int threads) {
     if (!nnl_size_ok(m, n, sizeof(real)) || !nnl_size_ok(m, k, sizeof(real)) ||
         !nnl_size_ok(k, n, sizeof(real)) || threads < 1 || (bias && accumulate) ||
         activation < NNL_IDENTITY || activation > NNL_TANH) {
         return NNL_EINVAL;
     }
-    if (m == 0 || n == 0) return NNL_OK;
-    int64_t size = T_(extent)(m, c_row, n, 1), bias_size = n * (int64_t)sizeof(real);
-    if (nnl_overlap(c, size, a, T_(extent)(m, a_row, k, a_col)) ||
-        nnl_overlap(c, size, b, T_(extent)(k, b_row, n, b_col)) ||
-        nnl_overlap(c, size, bias, bias_size) || nnl_overlap(c, size, gate, size)) {
+    int64_t size = T_(extent)(m, c_row, n, 1), row_size = n * (int64_t)sizeof(real);
+    int64_t a_size = T_(extent)(m, a_row, k, a_col), b_size = T_(extent)(k, b_row, n, b_col);
+    if (nnl_overlap(c, size, a, a_size) || nnl_overlap(c, size, b, b_size) ||
+        nnl_overlap(c, size, bias, row_size) || nnl_overlap(c, size, gate, size) ||
+        nnl_overlap(sums, row_size, a, a_size) || nnl_overlap(sums, row_size, b, b_size) ||
+        nnl_overlap(sums, row_size, c, size)) {
         return NNL_EOVERLAP;
     }
-    T_(product) g = {.m = m, .n = n, .k = k, .c = c, .c_row = c_row, .bias = bias, .gate = gate};
+    if (sums && m == 0) T_(add_column_sums)(k, n, b, b_row, sums);
+    if (m == 0 || n == 0) return NNL_OK;
+    T_(product) g = {.m = m, .n = n, .k = k, .c = c, .c_row = c_row, .bias = bias};
+    g.gate = gate;
+    g.sums = sums;
     g.a = a, g.a_row = a_row, g.a_col = a_col;
     g.b = b, g.b_row = b_row, g.b_col = b_col;
     g.accumulate = accumulate != 0;
@@ -200,10 +206,19 @@ NNL_API int NNL_(gemm)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a
         last.c += g.n;
         if (bias) last.bias += g.n;
         if (gate) last.gate += g.n;
+        if (sums) last.sums += g.n;
         int status = T_(compute)(&last, threads);
         if (status != NNL_OK) return status;
     }
     return T_(compute)(&g, threads);
+}
+
+NNL_API int NNL_(gemm)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, int64_t a_col,
+                       const real *b, int64_t b_row, int64_t b_col, real *c, int64_t c_row,
+                       const real *bias, const real *gate, int accumulate, int activation,
+                       int threads) {
+    return NNL_(gemm_and_sums)(m, n, k, a, a_row, a_col, b, b_row, b_col, c, c_row, bias, gate,
+                               NULL, accumulate, activation, threads);
 }
 
 #undef NR

@@ -20,11 +20,13 @@ typedef struct {
     const real *bias;     /* start of every row, or NULL */
     bool accumulate;      /* start from c */
     int last;             /* lanes in use in the last vector of a row, 1..VLANES */
+    real *sums;           /* column sums of B, to be continued by this tile, or NULL */
     const real *next;     /* the outputs of the tile after this one, to be fetched meanwhile */
     const char *ahead;    /* one line to be fetched with each inner index: a later panel of B */
     ptrdiff_t ahead_step; /* bytes */
 } T_(tile);
 
+#define FORMS 3
 typedef void T_(tile_kernel)(const T_(tile) *);
 
 static inline const real *T_(step)(const real *p, ptrdiff_t bytes) {
@@ -35,10 +37,18 @@ static inline const real *T_(step)(const real *p, ptrdiff_t bytes) {
 static inline vreal T_(load_last)(const real *p, bool partial, int last) {
     return partial ? V_(load_n)(p, last) : V_(load)(p);
 }
+static inline void T_(store_last)(real *p, vreal v, bool partial, int last) {
+    if (partial) {
+        V_(store_n)(p, v, last);
+    } else {
+        V_(store)(p, v);
+    }
+}
 
 NNL_INLINE void T_(run_tile)(const T_(tile) *tile, const int rows, const int vectors,
-                             const bool partial) {
+                             const bool partial, const bool sums) {
     vreal acc[NNL_GEMM_MR][NNL_GEMM_WIDE]; /* rows x vectors of it are used */
+    vreal sum[NNL_GEMM_WIDE];
     const int end = vectors - 1, last = tile->last;
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++) {
@@ -51,6 +61,10 @@ NNL_INLINE void T_(run_tile)(const T_(tile) *tile, const int rows, const int vec
                             ? T_(load_last)(start + j * VLANES, part, last)
                             : V_(zero)();
         }
+    }
+#pragma GCC unroll 16
+    for (int j = 0; sums && j < vectors; j++) {
+        sum[j] = T_(load_last)(tile->sums + j * VLANES, partial && j == end, last);
     }
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++) {
@@ -72,6 +86,7 @@ NNL_INLINE void T_(run_tile)(const T_(tile) *tile, const int rows, const int vec
 #pragma GCC unroll 16
         for (int j = 0; j < vectors; j++) {
             bp[j] = T_(load_last)(b + j * VLANES, partial && j == end, last);
+            if (sums) sum[j] = V_(add)(sum[j], bp[j]);
         }
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++) {
@@ -93,24 +108,30 @@ NNL_INLINE void T_(run_tile)(const T_(tile) *tile, const int rows, const int vec
         real *c = tile->c + i * tile->c_row;
 #pragma GCC unroll 16
         for (int j = 0; j < vectors; j++) {
-            if (partial && j == end) {
-                V_(store_n)(c + j * VLANES, acc[i][j], last);
-            } else {
-                V_(store)(c + j * VLANES, acc[i][j]);
-            }
+            T_(store_last)(c + j * VLANES, acc[i][j], partial && j == end, last);
         }
+    }
+#pragma GCC unroll 16
+    for (int j = 0; sums && j < vectors; j++) {
+        T_(store_last)(tile->sums + j * VLANES, sum[j], partial && j == end, last);
     }
 }
 
+/* Three forms of each tile: whole vectors, a partial last vector, and with the sums of B's columns
+ * beside (any last vector; one panel of rows in each product of a layer's gradient needs it). */
 #define NNL_TILE(rows, vectors)                                               \
     static void T_(tile_##rows##x##vectors)(const T_(tile) *tile) {           \
-        T_(run_tile)(tile, rows, vectors, false);                             \
+        T_(run_tile)(tile, rows, vectors, false, false);                      \
     }                                                                         \
     static void T_(tile_##rows##x##vectors##_partial)(const T_(tile) *tile) { \
-        T_(run_tile)(tile, rows, vectors, true);                              \
+        T_(run_tile)(tile, rows, vectors, true, false);                       \
+    }                                                                         \
+    static void T_(tile_##rows##x##vectors##_sums)(const T_(tile) *tile) {    \
+        T_(run_tile)(tile, rows, vectors, true, true);                        \
     }
-#define NNL_TILE_ENTRY(rows, vectors) \
-    {T_(tile_##rows##x##vectors), T_(tile_##rows##x##vectors##_partial)}
+#define NNL_TILE_ENTRY(rows, vectors)                                    \
+    {T_(tile_##rows##x##vectors), T_(tile_##rows##x##vectors##_partial), \
+     T_(tile_##rows##x##vectors##_sums)}
 
 /* One, two and three rows also come with more columns: two vectors are too few chains to cover the
  * latency of a multiply-add. */
@@ -125,8 +146,8 @@ NNL_TILE(3, 4)
 NNL_GEMM_ROWS(NNL_EACH_ROW)
 #undef NNL_EACH_ROW
 
-/* tiles[rows - 1][vectors - 1][partial] */
-static T_(tile_kernel) *const T_(tiles)[NNL_GEMM_MR][NNL_GEMM_NV][2] = {
+/* tiles[rows - 1][vectors - 1][form] */
+static T_(tile_kernel) *const T_(tiles)[NNL_GEMM_MR][NNL_GEMM_NV][FORMS] = {
 #define NNL_EACH_ROW(rows) {NNL_TILE_ENTRY(rows, 1), NNL_TILE_ENTRY(rows, 2)},
     NNL_GEMM_ROWS(NNL_EACH_ROW)
 #undef NNL_EACH_ROW
@@ -139,14 +160,16 @@ static inline int T_(tile_width)(int64_t rows, int64_t vectors) {
     return vectors >= NNL_GEMM_NV ? NNL_GEMM_NV : 1;
 }
 
-static inline T_(tile_kernel) *T_(kernel_for)(int64_t rows, int width, bool partial) {
-    static T_(tile_kernel) *const one_by_8[2] = NNL_TILE_ENTRY(1, 8);
-    static T_(tile_kernel) *const by_4[3][2] = {NNL_TILE_ENTRY(1, 4), NNL_TILE_ENTRY(2, 4),
-                                                NNL_TILE_ENTRY(3, 4)};
-    if (width == 8) return one_by_8[partial];
-    if (width == 4) return by_4[rows - 1][partial];
-    return T_(tiles)[rows - 1][width - 1][partial];
+static inline T_(tile_kernel) *T_(kernel_for)(const T_(tile) *tile, int64_t rows, int width) {
+    static T_(tile_kernel) *const one_by_8[FORMS] = NNL_TILE_ENTRY(1, 8);
+    static T_(tile_kernel) *const by_4[3][FORMS] = {NNL_TILE_ENTRY(1, 4), NNL_TILE_ENTRY(2, 4),
+                                                    NNL_TILE_ENTRY(3, 4)};
+    int form = tile->sums ? 2 : tile->last < VLANES;
+    if (width == 8) return one_by_8[form];
+    if (width == 4) return by_4[rows - 1][form];
+    return T_(tiles)[rows - 1][width - 1][form];
 }
 
 #undef NNL_TILE
 #undef NNL_TILE_ENTRY
+#undef FORMS

@@ -16,6 +16,7 @@ typedef struct {
     real *c;
     int64_t c_row;
     const real *bias, *gate;
+    real *sums; /* [columns of B] [ACC] its column sums, or NULL; B's rows are then contiguous */
     bool accumulate;
     int activation;
     bool turned;
@@ -75,6 +76,29 @@ static void T_(pack_rows)(const T_(product) *g, const T_(block) *at) {
     }
 }
 
+/* sums[j] += the chain over `terms` rows of b for each of its columns: for products without a row,
+ * and for turned ones, whose micro-kernel sees B's columns as scalars. */
+static void T_(add_column_sums)(int64_t terms, int64_t columns, const real *b, int64_t b_row,
+                                real *sums) {
+    for (int64_t j = 0; j < columns; j += 4 * VLANES) { /* four chains cover each other's latency */
+        vreal sum[4];
+        int lanes[4];
+        for (int u = 0; u < 4; u++) {
+            lanes[u] = (int)nnl_max(0, nnl_min(VLANES, columns - j - u * VLANES));
+            sum[u] = V_(load_n)(sums + j + (lanes[u] ? u * VLANES : 0), lanes[u]);
+        }
+        for (int64_t p = 0; p < terms; p++) {
+            const real *row = b + p * b_row + j;
+            for (int u = 0; u < 4 && lanes[u]; u++) {
+                sum[u] = V_(add)(sum[u], V_(load_n)(row + u * VLANES, lanes[u]));
+            }
+        }
+        for (int u = 0; u < 4 && lanes[u]; u++) {
+            V_(store_n)(sums + j + u * VLANES, sum[u], lanes[u]);
+        }
+    }
+}
+
 /* One tile of a turned product: computed in rows, stored as columns. bias holds a number a row. */
 static void T_(run_turned)(const T_(product) *g, T_(tile_kernel) *kernel, T_(tile) *tile,
                            int64_t rows, int64_t columns, real *c, const real *bias, bool last) {
@@ -114,7 +138,8 @@ static void T_(run_panels)(const T_(product) *g, const T_(block) *at, T_(tile) *
     for (int64_t panel = 0; panel < panels; panel++) {
         int64_t ir = T_(panel_start)(at->rows, panels, panel);
         int64_t height = T_(panel_start)(at->rows, panels, panel + 1) - ir, row = at->i + ir;
-        T_(tile_kernel) *kernel = T_(kernel_for)(height, width, tile->last < VLANES);
+        tile->sums = g->sums && !g->turned && row == 0 ? g->sums + column : NULL;
+        T_(tile_kernel) *kernel = T_(kernel_for)(tile, height, width);
         tile->a = g->a + row * g->a_row + at->p * g->a_col;
         if (g->pack_a) {
             tile->a = at->a_pack + ir * at->terms;
@@ -141,6 +166,10 @@ static void T_(run_block)(const T_(product) *g, const T_(block) *at) {
     int64_t panels = nnl_ceil_div(at->rows, NNL_GEMM_MR);
     int64_t tallest = nnl_ceil_div(at->rows, panels);
     T_(tile) tile = {.k = at->terms, .c_row = g->c_row, .accumulate = g->accumulate || at->p > 0};
+    if (g->sums && g->turned && at->j == 0) {
+        T_(add_column_sums)(at->terms, at->rows, g->a + at->i + at->p * g->a_col, g->a_col,
+                            g->sums + at->i);
+    }
     for (int64_t jr = 0; jr < at->columns;) {
         int64_t vectors = nnl_ceil_div(at->columns - jr, VLANES);
         int width = T_(tile_width)(tallest, g->pack_b ? nnl_min(vectors, NNL_GEMM_NV) : vectors);
