@@ -93,7 +93,20 @@ def _choose() -> Build:
     return load_build(wanted or usable[0])
 
 
-_build = _choose()
+def _from_command_line() -> bool:
+    """Whether `nnlite` or `python -m nnlite` starts: they import the package before they can catch
+    anything."""
+    name = os.path.basename(next(iter(getattr(sys, "argv", [])), ""))
+    return os.path.splitext(name)[0] in ("nnlite", "-m")
+
+
+try:
+    _build = _choose()
+except ImportError as error:
+    if not _from_command_line():
+        raise
+    print(f"nnlite: {error}", file=sys.stderr)
+    raise SystemExit(2) from None
 ISA = _build.isa
 common = _build.common
 KERNELS = _build.kernels

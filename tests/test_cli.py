@@ -158,6 +158,17 @@ def test_error_of_a_command_is_one_line(monkeypatch, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.parametrize("command", [[SCRIPT], [sys.executable, "-m", "nnlite"]], ids=str)
+def test_a_build_that_is_not_here_is_one_line(command):
+    assert None not in command, "the console script nnlite is not installed"
+    environment = {**os.environ, "NNLITE_ISA": "sse9"}
+    run = subprocess.run(
+        [*command, "info"], capture_output=True, text=True, env=environment, timeout=120
+    )
+    assert run.returncode == 2 and run.stdout == ""
+    assert re.fullmatch(r"nnlite: NNLITE_ISA='sse9': expected one of .* get the best\n", run.stderr)
+
+
 def test_ctrl_c_is_quiet(tmp_path):
     words = [SCRIPT, "demo", "--epochs", "1000000"]
     output = tmp_path / "output"
