@@ -57,6 +57,53 @@ typedef struct {
     double threshold, value;
 } nnl_step;
 
+/* Rules of optimisers; AdamW is NNL_RULE_ADAM with NNL_DECOUPLED. */
+enum nnl_rule {
+    NNL_RULE_SGD = 1,
+    NNL_RULE_ADAM = 2,
+    NNL_RULE_ADAMAX = 3,
+    NNL_RULE_NADAM = 4,
+    NNL_RULE_RMSPROP = 5,
+    NNL_RULE_ADAGRAD = 6,
+    NNL_RULE_ADADELTA = 7,
+    NNL_RULE_RPROP = 8
+};
+
+enum nnl_rule_flags {
+    NNL_MAXIMIZE = 1,  /* ascend: the gradient is negated */
+    NNL_DECOUPLED = 2, /* weight decay shrinks the weights and stays out of the gradient */
+    NNL_NESTEROV = 4,  /* SGD */
+    NNL_AMSGRAD = 8,   /* Adam */
+    NNL_CENTERED = 16  /* RMSprop */
+};
+
+/* An optimiser: its rule, its settings, and the running scalars of its state. Before the first step
+ * steps is 0, power1, power2, warmth and mu_product are 1; every step moves them on. */
+typedef struct {
+    int32_t rule, flags;         /* enum nnl_rule, enum nnl_rule_flags */
+    int64_t steps;               /* updates done */
+    double lr;                   /* learning rate; set before each step by a schedule */
+    double momentum, dampening;  /* SGD; momentum also RMSprop */
+    double beta1, beta2, eps;    /* Adam, Adamax, NAdam; eps of every rule that divides */
+    double alpha, rho, lr_decay; /* RMSprop, Adadelta, Adagrad */
+    double warming;              /* NAdam: 0.96^momentum_decay */
+    double eta_minus, eta_plus, step_min, step_max; /* Rprop */
+    double clip_value, clip_norm; /* of the gradient, elementwise and then in all; 0: none */
+    double power1, power2;        /* beta1^steps, beta2^steps */
+    double warmth, mu_product;    /* NAdam: warming^steps, the product of the momenta */
+    double grad_norm;             /* with clip_norm: the norm before clipping by it */
+} nnl_optimizer;
+
+/* Parameters that lie side by side, with the same decay. state: the rule's arrays in its order,
+ * each [count]; unused ones may be NULL. */
+typedef struct {
+    int64_t count;
+    void *weight, *grad; /* grad is only read */
+    void *state[4];
+    double weight_decay; /* decay / 2 ||w||^2 in the loss, or decoupled */
+    double l1;           /* l1 ||w||_1 in the loss */
+} nnl_segment;
+
 /* Text for a status code; never NULL. */
 const char *nnl_status_text(int status);
 
@@ -188,10 +235,16 @@ int NNL_(CrossEntropyCriterion_updateOutput)(int64_t N, int64_t K, const real *i
                                              real *loss, real *gradInput, int64_t *bad_row,
                                              int reduction, int threads);
 
-/* SGD. g = grad + weight_decay w; v = momentum v + g (when momentum != 0); w -= lr v, or lr g.
- * weight [INOUT] [n], velocity [INOUT] [n] [OPTIONAL]: needed when momentum != 0. */
-int NNL_(SGD_update)(int64_t n, const real *grad, real *weight, real *velocity, real lr,
-                     real momentum, real weight_decay, int threads);
+/* One step of an optimiser over all its segments: clipping, the rule, running scalars.
+ * segments [count]: weight and state [INOUT], grad is only read; optimizer [INOUT] [1].
+ * SGD keeps state[0] with momentum. */
+int NNL_(Optimizer_update)(int64_t count, const nnl_segment *segments, nnl_optimizer *optimizer,
+                           int threads);
+
+/* norm [OUT] [1]: the Euclidean norm of all gradients together, each element first clipped to
+ * +-clip_value unless that is 0. */
+int NNL_(gradient_norm)(int64_t count, const nnl_segment *segments, double clip_value, double *norm,
+                        int threads);
 
 /* Runs `count` >= 1 recorded layers forward: output [OUT] [N, outputs of the last] from
  * input [N, inputs of the first]. */

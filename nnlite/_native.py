@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import os
 import sys
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
@@ -23,6 +24,9 @@ OK, EINVAL, ENOMEM, EINDEX, EOVERLAP = range(5)
 IDENTITY, RELU, SIGMOID, TANH = range(4)
 LINEAR, THRESHOLD, LAYER_SIGMOID, LAYER_TANH, SOFTMAX, LOGSOFTMAX = range(1, 7)
 MEAN, SUM = 1, 2
+RULE_SGD, RULE_ADAM, RULE_ADAMAX, RULE_NADAM = range(1, 5)
+RULE_RMSPROP, RULE_ADAGRAD, RULE_ADADELTA, RULE_RPROP = range(5, 9)
+MAXIMIZE, DECOUPLED, NESTEROV, AMSGRAD, CENTERED = (1 << bit for bit in range(5))
 
 
 class Build:
@@ -142,6 +146,31 @@ def cell(ctype: str) -> Any:
 def steps(count: int) -> Any:
     """Room for so many recorded layer calls, all zero."""
     return _new("nnl_step[]", count)
+
+
+def optimizer(**numbers: Any) -> Any:
+    """An optimiser's rule, settings and running scalars; the rest is 0."""
+    return _new("nnl_optimizer*", numbers)
+
+
+def optimizer_numbers(optimizer: Any) -> dict[str, Any]:
+    """The numbers of an optimiser by name."""
+    fields = _typeof("nnl_optimizer").fields or ()
+    return {name: getattr(optimizer, name) for name, _ in fields}
+
+
+def segments(parts: Sequence[tuple[Any, ...]]) -> Any:
+    """Segments from (weight, grad, states, weight_decay, l1), flat arrays of one length each.
+
+    They do not keep the arrays alive.
+    """
+    made = _new("nnl_segment[]", len(parts))
+    for segment, (weight, grad, states, weight_decay, l1) in zip(made, parts, strict=True):
+        segment.count, segment.weight_decay, segment.l1 = weight.size, weight_decay, l1
+        segment.weight, segment.grad = pointer(weight), pointer(grad)
+        for number, array in enumerate(states):
+            segment.state[number] = pointer(array)
+    return made
 
 
 def fail(operation: str, status: int, detail: str = "") -> NoReturn:

@@ -142,7 +142,9 @@ def test_baseline_trains_as_nnlite_does():
     peer = baseline.MLP(
         list(zip(arrays[0::2], arrays[1::2], strict=True)), baseline.SGD(0.05, 0.9, 1e-3)
     )
-    optimizer = nn.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-3)
+    optimizer = nn.optim.SGD(
+        model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-3, decay_bias=True
+    )
     trainer = nn.Trainer(model, nn.SoftmaxCE(), optimizer, seed=7)
     trainer.fit(x, y, epochs=4, batch_size=16, verbose=0)
     peer.fit(x, y, 4, 16, lambda epoch: nn.data.permutation(len(x), 7, epoch))

@@ -53,7 +53,9 @@ def train(activation, dtype, batch_size: int) -> nn.Sequential:
     model = nn.Sequential(
         nn.Linear(64, 64, dtype=dtype), activation(), nn.Linear(64, 10, dtype=dtype)
     )
-    optimizer = nn.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
+    optimizer = nn.optim.SGD(
+        model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4, decay_bias=True
+    )
     trainer = nn.Trainer(model, nn.SoftmaxCE(), optimizer, seed=0)
     trainer.fit(X / 16, y, epochs=5, batch_size=batch_size, verbose=0)
     return model

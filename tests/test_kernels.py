@@ -179,42 +179,6 @@ def test_gradients_are_their_formulas(dtype, rng):
     assert got.tolist() == [0, 0, 3, 4, 5, 0]  # at the threshold 0; NaN lets the gradient through
 
 
-# ---- SGD ----
-
-
-def sgd(isa, w, g, v, lr, momentum, decay, **how) -> list[np.ndarray]:
-    velocity = In(None) if v is None else InOut(v)
-    return call(
-        isa, w.dtype, "SGD_update", w.size, In(g), InOut(w), velocity, lr, momentum, decay, **how
-    )
-
-
-@pytest.mark.parametrize("momentum, decay", [(0, 0), (0, 0.01), (0.9, 0), (0.9, 0.01)])
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_sgd(dtype, momentum, decay, rng):
-    for n in SIZES:
-        w, g, v = rng.normal(size=(3, n)).astype(dtype)
-        step = fma(dtype.type(decay), w, g)
-        velocity = fma(dtype.type(momentum), v, step) if momentum else v
-        weight = fma(-dtype.type(0.1), velocity if momentum else step, w)
-        for isa in BUILDS:
-            for how in ({}, {"offset": 1}, {"offset": 5}, {"place": AtPageEnd}):
-                got = sgd(isa, w, g, v, 0.1, momentum, decay, **how)
-                same_bytes(got[0], weight, f"{isa} {n} weight")
-                same_bytes(got[1], velocity, f"{isa} {n} velocity")
-            if not momentum:
-                same_bytes(sgd(isa, w, g, None, 0.1, 0, decay)[0], weight, "without velocity")
-
-
-def test_sgd_on_threads(rng):
-    w, g, v = rng.normal(size=(3, 500_003)).astype(F32)
-    for isa in BUILDS:
-        one, *others = (sgd(isa, w, g, v, 0.1, 0.9, 0.01, threads=threads) for threads in THREADS)
-        for other in others:
-            same_bytes(other[0], one[0])
-            same_bytes(other[1], one[1])
-
-
 # ---- Linear ----
 
 
@@ -371,10 +335,6 @@ REFUSED = [(name, (n, *[X] * (count + 1), *scalars), threads)
            for name, (count, scalars) in POINTWISE.items()
            for n, threads in ((-1, 1), (2**62, 1), (4, 0))]  # fmt: skip
 REFUSED += [
-    ("SGD_update", (-1, X, X, X, 0.1, 0.0, 0.0), 1),
-    ("SGD_update", (2**62, X, X, X, 0.1, 0.0, 0.0), 1),
-    ("SGD_update", (4, X, X, X, 0.1, 0.0, 0.0), 0),
-    ("SGD_update", (4, X, Y, In(None), 0.1, 0.9, 0.0), 1),
     ("Linear_updateOutput", (-1, 2, 2, X, X, X, X, 0), 1),
     ("Linear_updateOutput", (2, 2, 2, X, X, X, X, 9), 1),
     ("Linear_updateGradInput", (2, 2**31, 2**31, X, X, X, In(None), 0), 1),

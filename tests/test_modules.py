@@ -272,7 +272,7 @@ def test_repr():
     assert repr(nn.NLLLoss("sum")) == "NLLLoss(reduction='sum')"
     assert nn.CrossEntropyLoss is nn.SoftmaxCE
     sgd = nn.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
-    assert repr(sgd) == "SGD(lr=0.5, momentum=0.9, weight_decay=0.0)"
+    assert repr(sgd) == "SGD(lr=0.5, momentum=0.9)"
 
 
 def test_state_goes_round(rng):

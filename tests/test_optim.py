@@ -100,7 +100,7 @@ def test_sgd_by_its_formula(dtype, lr, momentum, decay, rng):
     """g = grad + decay w; v = momentum v + g; w = w - lr v, each a fused multiply-add."""
     p = nn.Parameter(rng.normal(size=(5, 3)).astype(dtype))
     w, v = p.data.copy(), np.zeros((5, 3), dtype)
-    optimizer = nn.optim.SGD([p], lr, momentum, decay)
+    optimizer = nn.optim.SGD([p], lr, momentum, weight_decay=decay)
     for _ in range(4):
         p.grad = rng.normal(size=(5, 3))
         step = fma(dtype.type(decay), w, p.grad)
@@ -116,7 +116,7 @@ def test_sgd_is_pytorchs(dtype, lr, momentum, decay, rng):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     model = model_of(dtype)
     theirs = [torch.nn.Parameter(torch.tensor(p.data)) for p in model.parameters()]
-    ours = nn.optim.SGD(model.parameters(), lr, momentum, decay)
+    ours = nn.optim.SGD(model.parameters(), lr, momentum, weight_decay=decay, decay_bias=True)
     other = torch.optim.SGD(theirs, lr=lr, momentum=momentum, weight_decay=decay)
     for _ in range(5):
         for p, q in zip(model.parameters(), theirs, strict=True):
@@ -141,7 +141,7 @@ def test_networks_train_as_pytorchs(rng):
         t_layer.weight.data = torch.tensor(layer.weight.data.T.copy())
         if layer.bias is not None:
             t_layer.bias.data = torch.tensor(layer.bias.data.copy())
-    ours = nn.optim.SGD(model.parameters(), 0.2, 0.9, 1e-3)
+    ours = nn.optim.SGD(model.parameters(), 0.2, 0.9, weight_decay=1e-3, decay_bias=True)
     other = torch.optim.SGD(theirs.parameters(), lr=0.2, momentum=0.9, weight_decay=1e-3)
     x, y = rng.normal(size=(20, 4)), rng.integers(0, 2, 20)
     for _ in range(10):
@@ -173,7 +173,7 @@ def test_splitting_over_arenas_changes_no_bit(rng):
         return sha(*(p.data for p in parameters))
 
     def sgd(parameters):
-        return nn.optim.SGD(parameters, 0.1, momentum=0.9, weight_decay=0.01)
+        return nn.optim.SGD(parameters, 0.1, 0.9, weight_decay=0.01, decay_bias=True)
 
     def alone() -> list:  # equal layers, each with its own arena
         nn.manual_seed(5)
@@ -222,8 +222,8 @@ def test_the_rate_may_change_between_steps():
     optimizer.lr = 0.5
     optimizer.step()
     assert p.data.tolist() == [-1.5, -3, -4.5]
-    with pytest.raises(ValueError, match="SGD: lr: expected a finite number > 0, got 0"):
-        optimizer.lr = 0
+    with pytest.raises(ValueError, match="SGD: lr: expected a finite number >= 0, got -1"):
+        optimizer.lr = -1
     assert optimizer.lr == 0.5
 
 

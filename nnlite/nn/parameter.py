@@ -6,7 +6,7 @@ so that zeroing gradients is one fill and an optimiser step one kernel call.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -139,27 +139,33 @@ def gather(parameters: Iterable[Parameter]) -> None:
 class Segment:
     """Parameters that lie side by side in an arena, as flat arrays of values and gradients.
 
-    `offset` is the segment's place in a flat state array of all parameters in their given order.
+    `offset` is the segment's place in a flat state array of all parameters in their given order;
+    `group` is what its parameters have in common.
     """
 
-    __slots__ = ("arena", "count", "data", "grad", "offset")
+    __slots__ = ("arena", "count", "data", "grad", "group", "offset")
 
-    def __init__(self, arena: Arena, start: int, count: int, offset: int) -> None:
-        self.arena, self.count, self.offset = arena, count, offset
+    def __init__(self, arena: Arena, start: int, count: int, offset: int, group: Any) -> None:
+        self.arena, self.count, self.offset, self.group = arena, count, offset, group
         self.data = arena.data[start : start + count]
         self.grad = arena.grad[start : start + count]
 
 
-def segments(parameters: Sequence[Parameter]) -> list[Segment]:
-    """The fewest segments that hold these parameters of one dtype, in their order."""
-    found: list[list[Any]] = []  # [arena, start, count, offset]
+def segments(
+    parameters: Sequence[Parameter], group: Callable[[Parameter], Any] = lambda p: None
+) -> list[Segment]:
+    """The fewest segments that hold these parameters of one dtype, in their order.
+
+    Parameters for which `group` gives different values go to different segments.
+    """
+    found: list[list[Any]] = []  # [arena, start, count, offset, group]
     offset = 0
     for p in parameters:
-        count = padded(p.size, p.dtype)
+        count, own = padded(p.size, p.dtype), group(p)
         last = found[-1] if found else None
-        if last and last[0] is p._arena and last[1] + last[2] == p._offset:
+        if last and last[0] is p._arena and last[1] + last[2] == p._offset and last[4] == own:
             last[2] += count
         else:
-            found.append([p._arena, p._offset, count, offset])
+            found.append([p._arena, p._offset, count, offset, own])
         offset += count
     return [Segment(*parts) for parts in found]

@@ -1,76 +1,250 @@
-"""The base of all optimisers: parameters, their segments in the arenas, and state."""
+"""The base of all optimisers: parameters, their segments in the arenas, settings and state."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any, TypedDict
 
 import numpy as np
 
-from .. import _check
+from .. import _check, _native
+from .._config import _State
 from ..nn.parameter import Parameter, Segment, aligned_zeros, padded, segments
+
+
+class Common(TypedDict, total=False):
+    """Settings that every optimiser takes by keyword alone; Optimizer describes them."""
+
+    decay_bias: bool
+    l1: float
+    clip_norm: float | None
+    clip_value: float | None
+    maximize: bool
+
+
+class Setting:
+    """A setting that can be read as an attribute; it is fixed when the optimiser is made."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, optimizer: Optimizer | None, owner: type) -> Any:
+        return self if optimizer is None else optimizer._settings[self.name]
+
+    def __set__(self, optimizer: Optimizer, value: Any) -> None:
+        raise AttributeError(
+            f"{type(optimizer).__name__}: {self.name} is fixed; make a new optimiser with it "
+            "(lr alone may be set between steps)"
+        )
 
 
 class Optimizer:
     """Changes parameters by their gradients.
 
-    A subclass defines `_update(segment, state)`, one kernel call for parameters that lie side by
-    side, and names its state arrays in `_state_names`.
+    A step sees the gradient of loss + weight_decay / 2 ||w||^2 + l1 ||w||_1, where the gradient of
+    the loss is first clipped by value and then by its global norm:
+    g = clip(grad) min(1, clip_norm / (||clip(grad)|| + 1e-6)) + weight_decay w + l1 sign(w).
+    The arrays `Parameter.grad` are not changed by that. A norm that is not finite gives, as in
+    PyTorch, a factor of 0 (infinite) or NaN.
+
+    Every optimiser takes these by keyword:
 
     Args:
         params: Parameters, or an iterable of them, as from `model.parameters()`.
+        lr: learning rate per step, above 0. Schedules may set `optimizer.lr` to 0 later.
+        weight_decay: at least 0.
+        decay_bias: True applies weight_decay and l1 to every parameter, as PyTorch does; by
+            default those named "bias" are exempt, for they cannot overfit and often must grow.
+        l1: at least 0; the gradient of |w| at 0 is 0.
+        clip_norm: largest Euclidean norm of all gradients together, above 0; None: no limit.
+        clip_value: largest size of an element of the gradient, above 0; None: no limit.
+        maximize: ascend instead of descending.
+
+    Attributes:
+        parameters: the list of Parameters.
+        lr: the learning rate, may be set between steps.
+        state: dict of flat arrays by name, over all parameters in order, each padded to 64 bytes.
+        steps: updates done.
 
     Raises:
-        TypeError: an item is not a Parameter, or dtypes are mixed.
-        ValueError: there is none, or one stands twice.
+        TypeError: an item is not a Parameter, dtypes are mixed, or a setting is no number.
+        ValueError: there is no parameter, one stands twice, or a setting is out of range.
     """
 
-    _state_names: tuple[str, ...] = ()
+    weight_decay, decay_bias, l1 = Setting(), Setting(), Setting()
+    clip_norm, clip_value, maximize = Setting(), Setting(), Setting()
 
-    def __init__(self, params: Iterable[Parameter] | Parameter) -> None:
+    _rule = 0  # enum nnl_rule; 0: a subclass that defines step
+
+    def __init__(
+        self,
+        params: Iterable[Parameter] | Parameter,
+        lr: float,
+        *,
+        weight_decay: float = 0.0,
+        decay_bias: bool = False,
+        l1: float = 0.0,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        maximize: bool = False,
+    ) -> None:
+        self.parameters = self._checked(params)
+        self.dtype = self.parameters[0].dtype
+        self._settings: dict[str, Any] = {}
+        self._add(
+            weight_decay=self._number("weight_decay", weight_decay),
+            decay_bias=self._flag("decay_bias", decay_bias),
+            l1=self._number("l1", l1),
+            clip_norm=None if clip_norm is None else self._number("clip_norm", clip_norm, True),
+            clip_value=None if clip_value is None else self._number("clip_value", clip_value, True),
+            maximize=self._flag("maximize", maximize),
+        )
+        self.state: dict[str, np.ndarray] = {}
+        self._segments: list[Segment] = []
+        self._native_segments: Any = None
+        self._numbers = _native.optimizer(
+            rule=self._rule, flags=_native.MAXIMIZE if maximize else 0,
+            lr=self._number("lr", lr, True),
+            clip_norm=self.clip_norm or 0.0, clip_value=self.clip_value or 0.0,
+            power1=1.0, power2=1.0, warmth=1.0, mu_product=1.0,
+        )  # fmt: skip
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Shows the settings behind **common in the signature of the class."""
+        super().__init_subclass__(**options)
+        ours = inspect.signature(Optimizer).parameters
+        _, *own = inspect.signature(cls.__init__).parameters.values()
+        if own and own[-1].name == "common":
+            own[-1:] = [ours[name] for name in Common.__annotations__]
+        setattr(cls, "__signature__", inspect.Signature(own))  # noqa: B010
+
+    # For the constructors of subclasses.
+
+    def _checked(self, params: Any) -> list[Parameter]:
         name = type(self).__name__
         if hasattr(params, "parameters"):
             raise TypeError(
                 f"{name}: params: expected Parameters, got a module; pass model.parameters()"
             )
-        self.parameters = [params] if isinstance(params, Parameter) else list(params)
-        for p in self.parameters:
+        found = [params] if isinstance(params, Parameter) else list(params)
+        for p in found:
             if not isinstance(p, Parameter):
                 raise TypeError(
                     f"{name}: params: expected Parameters, got {_check.describe(p)}; "
                     "pass model.parameters()"
                 )
-        if not self.parameters:
+        if not found:
             raise ValueError(f"{name}: params: expected at least one Parameter, got none")
-        if len({id(p) for p in self.parameters}) < len(self.parameters):
+        if len({id(p) for p in found}) < len(found):
             raise ValueError(f"{name}: params: a Parameter stands twice; pass each once")
-        self.dtype = self.parameters[0].dtype
-        if any(p.dtype != self.dtype for p in self.parameters):
+        if any(p.dtype != found[0].dtype for p in found):
             raise TypeError(f"{name}: params: expected one dtype; make an optimiser for each")
+        return found
+
+    def _number(self, name: str, value: Any, above: bool = False, below: float = 0.0) -> float:
+        """A finite number >= 0 (or > 0), and < `below` unless that is 0."""
+        kind = type(self).__name__
+        result = _check.number(kind, name, value, 0, above=above)
+        if below and result >= below:
+            raise ValueError(f"{kind}: {name}: expected a number below {below:g}, got {value}")
+        return result
+
+    def _flag(self, name: str, value: Any) -> bool:
+        if not isinstance(value, (bool, np.bool_)):
+            raise TypeError(
+                f"{type(self).__name__}: {name}: expected True or False, "
+                f"got {_check.describe(value)}"
+            )
+        return bool(value)
+
+    def _add(self, **settings: Any) -> None:
+        self._settings = {**settings, **self._settings}
+
+    def _keep(self, *names: str) -> None:
+        """Makes the rule's state arrays, zero, in the order of the C kernel."""
         total = sum(padded(p.size, p.dtype) for p in self.parameters)
-        self.state = {key: aligned_zeros(total, self.dtype) for key in self._state_names}
-        self._segments: list[Segment] = []
+        self.state = {name: aligned_zeros(total, self.dtype) for name in names}
+
+    def _set(self, flags: int = 0, **numbers: float) -> None:
+        """Writes the rule's numbers for C."""
+        self._numbers.flags |= flags
+        for name, value in numbers.items():
+            setattr(self._numbers, name, value)
+
+    # Training.
+
+    @property
+    def lr(self) -> float:
+        """The learning rate; may be set between steps, also to 0."""
+        return self._numbers.lr
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self._numbers.lr = self._number("lr", value)
+
+    @property
+    def steps(self) -> int:
+        """Updates done."""
+        return self._numbers.steps
+
+    def _decay(self, p: Parameter) -> tuple[float, float]:
+        """(weight_decay, l1) of a parameter."""
+        exempt = p.name == "bias" and not self.decay_bias
+        return (0.0, 0.0) if exempt else (self.weight_decay, self.l1)
 
     def segments(self) -> list[Segment]:
-        """The parameters as they lie in the arenas now."""
+        """The parameters as they lie in the arenas now, parted where weight decay differs."""
         found = self._segments
         if not found or any(part.arena.retired for part in found):
-            found = self._segments = segments(self.parameters)
+            self._native_segments = None
+            found = self._segments = segments(self.parameters, self._decay)
         return found
+
+    def _native_step(self) -> tuple[Any, int, Any]:
+        """(segments, their count, optimiser) for C, as the parameters lie in the arenas now."""
+        found = self.segments()
+        if self._native_segments is None:
+            self._native_segments = _native.segments([
+                (part.data, part.grad,
+                 [array[part.offset : part.offset + part.count] for array in self.state.values()],
+                 *part.group)
+                for part in found
+            ])  # fmt: skip
+        return self._native_segments, len(found), self._numbers
 
     def step(self) -> None:
         """Changes every parameter by its gradient, once."""
-        for part in self.segments():
-            end = part.offset + part.count
-            self._update(part, {key: array[part.offset : end] for key, array in self.state.items()})
+        parts, count, numbers = self._native_step()
+        status = _native.KERNELS[self.dtype].Optimizer_update(count, parts, numbers, _State.threads)
+        if status:
+            _native.fail(f"{type(self).__name__}.step", status)
 
     def zero_grad(self) -> None:
         """Sets the gradients of the parameters to zero."""
         for part in self.segments():
             part.grad.fill(0)
 
-    def _update(self, part: Segment, state: dict[str, np.ndarray]) -> None:
-        raise TypeError(f"{type(self).__name__} must define _update")
+    # Copies.
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_segments": []}
+        numbers = _native.optimizer_numbers(self._numbers)
+        return {**vars(self), "_segments": [], "_native_segments": None, "_numbers": numbers}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        vars(self).update(state)
+        self._numbers = _native.optimizer(**state["_numbers"])
+        # What lay aligned lies so again.
+        self.state = {name: aligned_copy(array) for name, array in self.state.items()}
+
+    def __repr__(self) -> str:
+        own = {name: value for name, value in self._settings.items() if value not in (0, None)}
+        text = ", ".join(f"{name}={value}" for name, value in {"lr": self.lr, **own}.items())
+        return f"{type(self).__name__}({text})"
+
+
+def aligned_copy(array: np.ndarray) -> np.ndarray:
+    """A copy that starts at a multiple of 64 bytes."""
+    made = aligned_zeros(array.size, array.dtype)
+    made[...] = array
+    return made

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Unpack
 
-import numpy as np
-
-from .. import _check, _native
-from .._config import _State
-from ..nn.parameter import Parameter, Segment
-from .optimizer import Optimizer
+from .. import _native
+from ..nn.parameter import Parameter
+from .optimizer import Common, Optimizer, Setting
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent with momentum and weight decay.
+    """Stochastic gradient descent with momentum.
 
-    g = grad + weight_decay w;  v = momentum v + g;  w = w - lr v, with v = g when momentum is 0.
+    v = momentum v + (1 - dampening) g;  w = w - lr v, with v = g when momentum is 0 and at the
+    first step. Nesterov: w = w - lr (g + momentum v). g is the gradient with clipping and decay as
+    Optimizer describes it.
 
     Args:
         params: Parameters, as from `model.parameters()`.
         lr: learning rate per step, above 0.
         momentum: share of the last velocity that is kept, 0 <= momentum < 1.
-        weight_decay: factor of w in the gradient, at least 0: the gradient of
-            weight_decay / 2 ||w||^2, for all parameters given.
+        dampening: share of the gradient that stays out of the velocity, 0 <= dampening < 1.
+        weight_decay: factor of w in the gradient, at least 0; biases are exempt.
+        nesterov: look ahead by one velocity; needs momentum, and no dampening.
+        common: decay_bias, l1, clip_norm, clip_value, maximize, as in Optimizer.
 
     Raises:
         TypeError: params are not Parameters, or a number is not a number.
@@ -32,39 +34,34 @@ class SGD(Optimizer):
     deep learning", ICML 2013, with the rate outside the velocity as in PyTorch.
     """
 
+    momentum, dampening, nesterov = Setting(), Setting(), Setting()
+
+    _rule = _native.RULE_SGD
+
     def __init__(
         self,
-        params: Iterable[Parameter],
-        lr: float,
+        params: Iterable[Parameter] | Parameter,
+        lr: float = 1e-3,
         momentum: float = 0.0,
+        dampening: float = 0.0,
         weight_decay: float = 0.0,
+        nesterov: bool = False,
+        **common: Unpack[Common],
     ) -> None:
-        self._lr = _check.number("SGD", "lr", lr, 0, above=True)
-        self.momentum = _check.number("SGD", "momentum", momentum, 0, 1)
-        self.weight_decay = _check.number("SGD", "weight_decay", weight_decay, 0)
-        if self.momentum == 1:
-            raise ValueError("SGD: momentum: expected a number below 1, got 1")
-        self._state_names = ("velocity",) if self.momentum else ()
-        super().__init__(params)
-
-    @property
-    def lr(self) -> float:
-        """The learning rate; may be set between steps."""
-        return self._lr
-
-    @lr.setter
-    def lr(self, value: float) -> None:
-        self._lr = _check.number("SGD", "lr", value, 0, above=True)
-
-    def _update(self, part: Segment, state: dict[str, np.ndarray]) -> None:
-        pointer = _native.pointer
-        velocity = pointer(state["velocity"]) if state else _native.NULL
-        status = _native.KERNELS[self.dtype].SGD_update(
-            part.count, pointer(part.grad), pointer(part.data), velocity,
-            self._lr, self.momentum, self.weight_decay, _State.threads,
+        super().__init__(params, lr, weight_decay=weight_decay, **common)
+        self._add(
+            momentum=self._number("momentum", momentum, below=1),
+            dampening=self._number("dampening", dampening, below=1),
+            nesterov=self._flag("nesterov", nesterov),
+        )
+        if nesterov and (momentum == 0 or dampening != 0):
+            raise ValueError(
+                "SGD: nesterov: expected momentum above 0 and dampening 0, got "
+                f"momentum={momentum}, dampening={dampening}"
+            )
+        self._set(
+            _native.NESTEROV if nesterov else 0,
+            momentum=self.momentum, dampening=self.dampening,
         )  # fmt: skip
-        if status:
-            _native.fail("SGD.step", status)
-
-    def __repr__(self) -> str:
-        return f"SGD(lr={self.lr}, momentum={self.momentum}, weight_decay={self.weight_decay})"
+        if self.momentum:
+            self._keep("momentum_buffer")

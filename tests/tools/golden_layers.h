@@ -233,7 +233,9 @@ static uint64_t T_(run_sgd)(int variant, int threads) {
         real *w = T_(inout)(n, kind, (uint32_t)(3 * e + 1));
         real *v = T_(inout)(n, kind, (uint32_t)(3 * e + 2));
         real decay = e % 2 ? (real)1e-3 : 0;
-        must(NNL_(SGD_update)(n, grad, w, variant ? v : NULL, (real)0.1, momentum, decay, threads));
+        nnl_segment segment = {n, w, grad, {v}, (double)decay, 0};
+        nnl_optimizer sgd = {.rule = NNL_RULE_SGD, .lr = 0.1, .momentum = (double)momentum};
+        must(NNL_(Optimizer_update)(1, &segment, &sgd, threads));
         h = T_(hash)(T_(hash)(h, w, n), v, n);
     }
     return h;
@@ -320,7 +322,8 @@ static uint64_t T_(run_wrong)(int variant, int threads) {
         NNL_(ClassNLLCriterion_updateOutput)(2, 2, x, target, y, &bad, NNL_MEAN),
         NNL_(CrossEntropyCriterion_updateOutput)(2, 2, x, target, NULL, y, NULL, &bad, NNL_MEAN, 1),
         NNL_(CrossEntropyCriterion_updateOutput)(2, 2, x, NULL, NULL, y, NULL, &bad, NNL_MEAN, 1),
-        NNL_(SGD_update)(4, x, y, NULL, 1, 1, 0, 1),
+        NNL_(Optimizer_update)(1, &(nnl_segment){4, x, y, {NULL}, 0, 0},
+                               &(nnl_optimizer){.rule = NNL_RULE_SGD, .momentum = 1}, 1),
         NNL_(gather_rows)(2, 2, 2, x, target, y, &bad),
         NNL_(Program_updateOutput)(1, 0, NULL, x, y, 1),
         NNL_(roofline_fma)(100, &flops, 1), /* the count of operations depends on the build */

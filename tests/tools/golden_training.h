@@ -53,6 +53,8 @@ static uint64_t T_(run_training)(int variant, int threads) {
     real *x = T_(in)(rows * D, PLAIN, 1), *batch = T_(out)(B * D), *dense = T_(out)(B * K);
     int64_t *target = indices(rows, K, 1), *order = take((size_t)rows * sizeof *order, 0, true);
     int64_t labels[T_(BATCH)], bad = -1;
+    nnl_segment segment = {size, arena, grad, {velocity}, 1e-4, 0};
+    nnl_optimizer sgd = {.rule = NNL_RULE_SGD, .lr = 0.1, .momentum = variant ? 0 : 0.9};
     uint64_t h = HASH_START;
     for (uint32_t epoch = 0; epoch < 12; epoch++) {
         must(nnl_random_permutation(rows, order, SEED, 5, epoch));
@@ -67,8 +69,7 @@ static uint64_t T_(run_training)(int variant, int threads) {
             }
             memset(grad, 0, (size_t)size * sizeof *grad);
             T_(learn)(&f, N, batch, variant ? NULL : labels, variant ? dense : NULL, threads);
-            must(NNL_(SGD_update)(size, grad, arena, variant ? NULL : velocity, (real)0.1,
-                                  variant ? 0 : (real)0.9, (real)1e-4, threads));
+            must(NNL_(Optimizer_update)(1, &segment, &sgd, threads));
             h = T_(hash)(h, f.loss, 1);
         }
     }

@@ -35,8 +35,9 @@ def training(task: Task) -> Callable[[], float]:
         optimizer = optim.Adam(model.parameters(), lr=LEARNING_RATE)
     else:
         optimizer = optim.SGD(
-            model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY
-        )
+            model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM,
+            weight_decay=WEIGHT_DECAY, decay_bias=True,  # as the peers do
+        )  # fmt: skip
     trainer = nn.Trainer(model, nn.SoftmaxCE(), optimizer)
     return lambda: trainer.train_step(task.x, task.y)
 

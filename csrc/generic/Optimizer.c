@@ -1,0 +1,90 @@
+/* Optimizer.c: one step of an optimiser over all its segments.
+ *
+ * clip by value, clip by global norm, the rule on each segment, running scalars advanced.
+ * The global norm is ||g|| over every gradient, after clipping by value; gradients are multiplied
+ * by min(1, clip_norm / (||g|| + 1e-6)) as they are read. As in PyTorch, an infinite norm makes the
+ * factor 0 and a NaN makes it NaN. Gradients in memory are not changed.
+ * Source: Pascanu, Mikolov, Bengio, "On the difficulty of training recurrent neural networks",
+ * ICML 2013, algorithm 1; the rules in their own files. */
+#ifndef NNL_GENERIC_PASS
+
+#include <math.h>
+
+#include "base.h"
+#include "vec/vec.h"
+
+/* Arrays of state that a rule keeps. */
+static int states_of(const nnl_optimizer *o) {
+    switch (o->rule) {
+        case NNL_RULE_SGD: return o->momentum != 0;
+        default: return -1;
+    }
+}
+
+/* The running scalars of the next step. */
+static void advance(nnl_optimizer *o) {
+    o->steps += 1;
+    o->power1 *= o->beta1;
+    o->power2 *= o->beta2;
+}
+
+#define NNL_GENERIC_FILE "generic/Optimizer.c"
+#include "dtype.h"
+#else
+
+#include "generic/optimizer.h"
+
+static bool T_(segments_ok)(int64_t count, const nnl_segment *segments, int states) {
+    int64_t total = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const nnl_segment *s = &segments[i];
+        if (!nnl_size_ok(s->count, 1, sizeof(real)) || s->count > INT64_MAX / 16 - total) {
+            return false;
+        }
+        total += s->count;
+        for (int k = 0; k < states; k++) {
+            if (s->count > 0 && !s->state[k]) return false;
+        }
+    }
+    return true;
+}
+
+static T_(rule_step) *T_(rule_of)(const nnl_optimizer *o) {
+    switch (o->rule) {
+        case NNL_RULE_SGD: return NNL_(sgd_step);
+        default: return NULL;
+    }
+}
+
+NNL_API int NNL_(Optimizer_update)(int64_t count, const nnl_segment *segments,
+                                   nnl_optimizer *optimizer, int threads) {
+    int states = states_of(optimizer);
+    if (states < 0 || count < 0 || threads < 1) return NNL_EINVAL;
+    if (!T_(segments_ok)(count, segments, states)) return NNL_EINVAL;
+    nnl_optimizer next = *optimizer;
+    advance(&next);
+    double scale = next.flags & NNL_MAXIMIZE ? -1 : 1;
+    if (next.clip_norm > 0) {
+        int status =
+            NNL_(gradient_norm)(count, segments, next.clip_value, &next.grad_norm, threads);
+        if (status != NNL_OK) return status;
+        double factor = next.clip_norm / (next.grad_norm + 1e-6);
+        if (!(factor > 1)) scale *= factor;
+    }
+    T_(rule_step) *step = T_(rule_of)(&next);
+    for (int64_t i = 0; i < count; i++) {
+        const nnl_segment *s = &segments[i];
+        bool decoupled = next.flags & NNL_DECOUPLED;
+        T_(update) u = {.weight = s->weight, .grad = s->grad, .scale = (real)scale};
+        for (int k = 0; k < states; k++) u.state[k] = s->state[k];
+        u.bound = next.clip_value > 0 ? (real)next.clip_value : (real)INFINITY;
+        u.decay = decoupled ? 0 : (real)s->weight_decay;
+        u.shrink = decoupled ? (real)(1 - next.lr * s->weight_decay) : 1;
+        u.l1 = (real)s->l1;
+        step(s->count, &u, &next, threads);
+    }
+    *optimizer = next;
+    return NNL_OK;
+}
+
+#endif
