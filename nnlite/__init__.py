@@ -8,6 +8,7 @@ __version__ = "0.1.0"
 
 from . import data, functional, optim
 from ._config import get_num_threads, manual_seed, set_num_threads, show_config
+from .checkpoint import Checkpoint, CheckpointError, load, save
 from .nn import (
     CrossEntropyLoss,
     Linear,
@@ -28,6 +29,8 @@ from .nn import (
 from .trainer import History, Trainer
 
 __all__ = [
+    "Checkpoint",
+    "CheckpointError",
     "CrossEntropyLoss",
     "History",
     "Linear",
@@ -48,8 +51,10 @@ __all__ = [
     "functional",
     "get_num_threads",
     "init",
+    "load",
     "manual_seed",
     "optim",
+    "save",
     "set_num_threads",
     "show_config",
 ]

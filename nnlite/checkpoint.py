@@ -1,0 +1,230 @@
+"""Models, optimisers and trainers in files: nn.save and nn.load.
+
+A file is in the safetensors format, so that any program that knows it reads the weights, under the
+names of `state_dict()`. Other arrays have a "/" in their names. The description is JSON:
+
+    version             1
+    model               architecture, modules in eval mode, state of modules
+    optimizer, trainer  class, arguments, state; missing where there is none
+    extra               the caller's own
+
+Nothing in a file is run or imported: a class is looked up by its name among nnlite's own and those
+that the caller gives.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from . import _atomic, _check
+from ._parts import State, build_model, build_optimizer, build_trainer, differences, pack_parts
+from ._safe_file import Reader, encode
+from ._safe_header import CheckpointError
+from ._tree import Classes, Packer, Unpacker
+from .nn.module import Module
+from .optim import Optimizer
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+VERSION = 1
+PARTS = ("model", "optimizer", "trainer", "extra")
+
+
+class Checkpoint(NamedTuple):
+    """What a file holds; parts that were not saved are None.
+
+    Attributes:
+        model: the Module, with its weights, its state and its mode.
+        optimizer: the optimiser over the model's parameters, with its state.
+        trainer: the Trainer of both, which goes on where it was.
+        extra: the caller's dict, {} when there was none.
+    """
+
+    model: Any
+    optimizer: Any
+    trainer: Any
+    extra: dict[str, Any]
+
+
+def save(
+    path: Any,
+    model: Module,
+    optimizer: Optimizer | None = None,
+    trainer: Trainer | None = None,
+    *,
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes a model, and what trains it, to a file in the safetensors format.
+
+    The file is replaced in one step: after a crash, a kill or a loss of power it holds the old
+    bytes or the new ones. Temporary files that killed writers left behind are removed.
+
+    Args:
+        path: the file; a symbolic link stays one. New files get the umask's permissions.
+        model: the Module. Classes of your own keep each constructor argument as the attribute of
+            the same name, or define `config()`; see Module.config.
+        optimizer: an optimiser over parameters of the model; default the trainer's.
+        trainer: the Trainer of that model and optimiser.
+        extra: anything else, such as class names or means of features: a dict of texts, numbers,
+            lists, dicts and arrays. Tuples come back as lists.
+
+    Raises:
+        TypeError: an argument is of another kind, or holds what cannot be kept.
+        ValueError: the parts do not belong together, or their description is too large.
+        OSError: the file cannot be written. The old file is as it was.
+
+    Notes:
+        Needs memory for two copies of the arrays while it writes. The seed of initial weights
+        (manual_seed) is not kept: what a resumed training needs is in the parts themselves.
+
+    Source: https://huggingface.co/docs/safetensors
+    """
+    optimizer = _checked_optimizer("save", model, optimizer, trainer)
+    if extra is not None and not isinstance(extra, Mapping):
+        raise TypeError(f"save: extra: expected a dict, got {_check.describe(extra)}")
+    arrays = {name: p.data for name, p in model.named_parameters()}
+    for name in arrays:
+        if "/" in name or name == "__metadata__":
+            raise ValueError(f"save: model: {name!r} is no name for a parameter; rename it")
+    packer = Packer(arrays, Classes((), "save"))
+    try:
+        packed = pack_parts(packer, model, optimizer, trainer)
+        if extra:
+            packed["extra"] = packer.pack(extra, "extra")
+        data = encode(arrays, {"version": VERSION, **packed})
+    except RecursionError:
+        raise ValueError("save: dicts, lists or modules are nested too deeply") from None
+    _atomic.write(path, data, "save")
+
+
+def load(path: Any, classes: Any = ()) -> Checkpoint:
+    """Reads what `save` wrote: a model and what trains it, made anew.
+
+    Args:
+        path: the file.
+        classes: your own classes in it, as in classes=[MyLayer]; found by their names.
+
+    Returns:
+        Checkpoint(model, optimizer, trainer, extra).
+
+    Raises:
+        CheckpointError: the file is cut off, altered, of another kind or version, names a class
+            that is not known, or was made to do harm. It is a ValueError.
+        FileNotFoundError, IsADirectoryError, PermissionError: it cannot be read.
+        TypeError, ValueError: classes are not classes, or two have one name.
+
+    Notes:
+        Reads the file twice: once for its checksum, once array by array into place. Changes
+        nothing in the process: no seed, no stream of initial weights.
+    """
+    known = Classes(classes)
+    with _opened(path, "load") as (file, parts):
+        unpacker = Unpacker(file.read, known)
+        model = build_model(file, parts["model"], unpacker)
+        optimizer = trainer = None
+        if "optimizer" in parts:
+            optimizer = build_optimizer(parts["optimizer"], model, unpacker)
+        if "trainer" in parts:
+            trainer = build_trainer(parts["trainer"], model, optimizer, unpacker)
+        return Checkpoint(model, optimizer, trainer, unpacker.unpack(parts.get("extra", {})))
+
+
+def restore(
+    path: Any,
+    model: Module,
+    optimizer: Optimizer | None = None,
+    trainer: Trainer | None = None,
+) -> dict[str, Any]:
+    """Sets a model, and what trains it, to what a file holds.
+
+    Args:
+        path: the file.
+        model, optimizer, trainer: objects of the same classes and shapes as those saved; only those
+            given are set.
+
+    Returns:
+        The caller's own dict, `extra`.
+
+    Raises:
+        CheckpointError: as for `load`, or the file holds another architecture, optimiser or loss.
+            Nothing has changed then.
+        OSError: the file cannot be read.
+    """
+    optimizer = _checked_optimizer("restore", model, optimizer, trainer)
+    known = Classes((), "restore")
+    with _opened(path, "restore") as (file, parts):
+        mine = pack_parts(Packer({}, known), model, optimizer, trainer)
+        for difference in differences(parts, mine):
+            raise CheckpointError(difference)
+        unpacker = Unpacker(file.read, known)
+        extra = unpacker.unpack(parts.get("extra", {}))
+        new = State.read(file, {name: parts[name] for name in mine}, unpacker, model)
+        old = State.current(model, optimizer, trainer)
+        try:
+            new.apply(model, optimizer, trainer)
+        except BaseException:
+            old.apply(model, optimizer, trainer)
+            raise
+        return extra
+
+
+# ---- the file as a whole ----
+
+
+@contextmanager
+def _opened(path: Any, operation: str) -> Iterator[tuple[Reader, dict[str, Any]]]:
+    """(the file, its parts as JSON), verified; whatever fails inside is the file's fault."""
+    path = os.fspath(path)
+    try:
+        with Reader(path) as file:
+            yield file, _parts(file)
+    except (OSError, MemoryError):
+        raise
+    except CheckpointError as error:
+        raise CheckpointError(f"{operation}: {path!r}: {error}") from error.__cause__
+    except Exception as error:
+        text = f"it describes nothing that can be built: {type(error).__name__}: {error}"
+        raise CheckpointError(f"{operation}: {path!r}: {text}") from error
+
+
+def _parts(file: Reader) -> dict[str, Any]:
+    """The parts in a file of this version whose checksum fits."""
+    version = file.description.get("version")
+    if version != VERSION:
+        raise CheckpointError(
+            f"it has version {str(version)[:20]} of the format, this nnlite reads version "
+            f"{VERSION}; upgrade nnlite"
+        )
+    file.verify()
+    parts = {name: file.description[name] for name in PARTS if name in file.description}
+    if "model" not in parts or not all(isinstance(part, dict) for part in parts.values()):
+        raise CheckpointError("it has no model, or parts that are not JSON objects")
+    return parts
+
+
+def _checked_optimizer(operation: str, model: Any, optimizer: Any, trainer: Any) -> Any:
+    """The optimiser, by default the trainer's, of parts that belong together."""
+    from .trainer import Trainer
+
+    if optimizer is None and isinstance(trainer, Trainer):
+        optimizer = trainer.optimizer
+    for name, value, kind in (
+        ("model", model, Module),
+        ("optimizer", optimizer, Optimizer),
+        ("trainer", trainer, Trainer),
+    ):
+        if not isinstance(value, kind) and (value is not None or name == "model"):
+            raise TypeError(
+                f"{operation}: {name}: expected {kind.__name__}, got {_check.describe(value)}"
+            )
+    if trainer is not None and (trainer.model is not model or trainer.optimizer is not optimizer):
+        raise ValueError(f"{operation}: trainer: it trains another model, or by another optimizer")
+    if optimizer is not None:
+        own = {id(p) for p in model.parameters()}
+        if not all(id(p) in own for p in optimizer.parameters):
+            raise ValueError(f"{operation}: optimizer: it has parameters that are not the model's")
+    return optimizer
