@@ -11,6 +11,7 @@ NNL_API const char *nnl_status_text(int status) {
         case NNL_EINVAL: return "a size is negative or overflows, or an argument is out of range";
         case NNL_ENOMEM: return "not enough memory for scratch space";
         case NNL_EOVERLAP: return "an output overlaps an argument";
+        case NNL_EWEIGHT: return "a weight is negative or not finite";
         case NNL_EINDEX: return "an index is out of range";
         default: return "unknown status";
     }

@@ -27,10 +27,11 @@
 /* ---- begin: common ---- */
 enum nnl_status {
     NNL_OK = 0,
-    NNL_EINVAL = 1,  /* a size is negative, overflows, or an argument is out of range */
-    NNL_ENOMEM = 2,  /* scratch memory could not be had */
-    NNL_EINDEX = 3,  /* a class index lies outside [0, K); its row is reported */
-    NNL_EOVERLAP = 4 /* an output shares memory with an argument, other than wholly in place */
+    NNL_EINVAL = 1,   /* a size is negative, overflows, or an argument is out of range */
+    NNL_ENOMEM = 2,   /* scratch memory could not be had */
+    NNL_EINDEX = 3,   /* a class index lies outside [0, K); its row is reported */
+    NNL_EOVERLAP = 4, /* an output shares memory with an argument, other than wholly in place */
+    NNL_EWEIGHT = 5   /* the weight of a class or of a sample is negative or not finite */
 };
 
 enum nnl_activation { NNL_IDENTITY = 0, NNL_RELU = 1, NNL_SIGMOID = 2, NNL_TANH = 3 };
@@ -44,7 +45,8 @@ enum nnl_layer {
     NNL_LAYER_SIGMOID = 3,
     NNL_LAYER_TANH = 4,
     NNL_SOFTMAX = 5,
-    NNL_LOGSOFTMAX = 6
+    NNL_LOGSOFTMAX = 6,
+    NNL_DROPOUT = 7
 };
 
 /* One recorded layer call: rows of `inputs` columns become rows of `outputs` columns. */
@@ -55,6 +57,9 @@ typedef struct {
     const void *weight; /* [inputs, outputs], for a Linear */
     const void *bias;   /* [outputs] [OPTIONAL], for a Linear */
     double threshold, value;
+    double rate;               /* for a Dropout, which only training applies */
+    uint64_t seed;             /* its random stream: (seed, purpose, counter) */
+    uint32_t purpose, counter; /* counter: one for each forward pass in training */
 } nnl_step;
 
 /* Rules of optimisers; AdamW is NNL_RULE_ADAM with NNL_DECOUPLED. */
@@ -208,32 +213,60 @@ int NNL_(LogSoftMax_updateOutput)(int64_t N, int64_t K, const real *input, real 
 int NNL_(LogSoftMax_updateGradInput)(int64_t N, int64_t K, const real *output,
                                      const real *gradOutput, real *gradInput, int threads);
 
-/* Negative log likelihood: loss [OUT] [1] = reduction over rows of -input[i, target[i]];
- * input [N, K] log-probabilities, target [N] in [0, K). bad_row [OUT] [1] on NNL_EINDEX. */
-int NNL_(ClassNLLCriterion_updateOutput)(int64_t N, int64_t K, const real *input,
-                                         const int64_t *target, real *loss, int64_t *bad_row,
-                                         int reduction);
-/* gradInput [OUT] [N, K] = -gradOutput at (i, target[i]), for the mean over N; 0 elsewhere. */
-int NNL_(ClassNLLCriterion_updateGradInput)(int64_t N, int64_t K, const int64_t *target,
-                                            real *gradInput, int64_t *bad_row, real gradOutput,
-                                            int reduction);
+/* Losses. loss [OUT] [2]: the loss, then the total weight of its rows. A mean is the weighted sum
+ * divided by that total: N, or where weights are given, the sum over rows of
+ * class_weight[target[i]] sample_weight[i]. class_weight [K] [OPTIONAL], sample_weight [N]
+ * [OPTIONAL]: finite and >= 0, else NNL_EWEIGHT. A row whose target is ignore_index weighs 0; rows of
+ * weight 0 add nothing to the loss and have a gradient of 0, whatever they hold. When all rows weigh
+ * 0, the mean is NaN and its gradient 0. bad_row [OUT] [1] is written on NNL_EINDEX alone. */
 
-/* Mean (or sum) of squares: loss [OUT] [1] over all n elements of (input - target)^2. */
-int NNL_(MSECriterion_updateOutput)(int64_t n, const real *input, const real *target, real *loss,
-                                    int reduction, int threads);
-/* gradInput [OUT] [n] = 2 gradOutput (input - target), divided by n for the mean. */
-int NNL_(MSECriterion_updateGradInput)(int64_t n, const real *input, const real *target,
-                                       real *gradInput, real gradOutput, int reduction,
-                                       int threads);
+/* Negative log likelihood: loss is the reduction over rows of -input[i, target[i]] times the weight;
+ * input [N, K] log-probabilities, target [N] in [0, K) or ignore_index. */
+int NNL_(ClassNLLCriterion_updateOutput)(int64_t N, int64_t K, const real *input,
+                                         const int64_t *target, real *loss,
+                                         const real *class_weight, const real *sample_weight,
+                                         int64_t *bad_row, int64_t ignore_index, int reduction);
+/* gradInput [OUT] [N, K] = -gradOutput weight / total weight at (i, target[i]), for the mean; 0
+ * elsewhere. */
+int NNL_(ClassNLLCriterion_updateGradInput)(int64_t N, int64_t K, const int64_t *target,
+                                            real *gradInput, const real *class_weight,
+                                            const real *sample_weight, int64_t *bad_row,
+                                            real gradOutput, int64_t ignore_index, int reduction);
+
+/* Mean (or sum) of squares over the N K elements of (input - target)^2, each times its row's
+ * sample_weight; the mean divides by K times the total weight. */
+int NNL_(MSECriterion_updateOutput)(int64_t N, int64_t K, const real *input, const real *target,
+                                    real *loss, const real *sample_weight, int reduction,
+                                    int threads);
+/* gradInput [OUT] [N, K] = 2 gradOutput weight (input - target), divided likewise for the mean. */
+int NNL_(MSECriterion_updateGradInput)(int64_t N, int64_t K, const real *input, const real *target,
+                                       real *gradInput, const real *sample_weight, real gradOutput,
+                                       int reduction, int threads);
 
 /* Softmax and cross-entropy in one, from logits. input [N, K]; exactly one of target [N] (class
- * indices) and probabilities [N, K] is given. loss [OUT] [1]. gradInput [OUT] [N, K] [OPTIONAL] is
+ * indices, or ignore_index) and probabilities [N, K] is given. gradInput [OUT] [N, K] [OPTIONAL] is
  * written in the same pass, while the row is in cache: (softmax(input) - T) / N for the mean.
- * bad_row [OUT] [1] on NNL_EINDEX. */
+ * smoothing in [0, 1]: T becomes (1 - smoothing) T + smoothing / K. class_weight multiplies each
+ * class of T; the total weight of rows of probabilities is N, or the sum of sample_weight. */
 int NNL_(CrossEntropyCriterion_updateOutput)(int64_t N, int64_t K, const real *input,
                                              const int64_t *target, const real *probabilities,
-                                             real *loss, real *gradInput, int64_t *bad_row,
-                                             int reduction, int threads);
+                                             real *loss, real *gradInput, const real *class_weight,
+                                             const real *sample_weight, int64_t *bad_row,
+                                             double smoothing, int64_t ignore_index, int reduction,
+                                             int threads);
+
+/* correct [OUT] [1]: rows of input [N, K] whose first maximum stands at target[i]. A row with NaN is
+ * wrong; rows whose target is ignore_index or no class do not count. */
+int NNL_(count_correct)(int64_t N, int64_t K, const real *input, const int64_t *target,
+                        int64_t ignore_index, int64_t *correct);
+
+/* Dropout: output [OUT] [n] = 0 where word i of the Philox stream (seed, purpose, step) lies below
+ * rate 2^32, else input / (1 - rate); 0 <= rate <= 1. In place is allowed. */
+int NNL_(Dropout_updateOutput)(int64_t n, const real *input, real *output, double rate,
+                               uint64_t seed, uint32_t purpose, uint32_t step, int threads);
+/* gradInput [OUT] [n] = gradOutput / (1 - rate) where the element was kept, else 0. */
+int NNL_(Dropout_updateGradInput)(int64_t n, const real *gradOutput, real *gradInput, double rate,
+                                  uint64_t seed, uint32_t purpose, uint32_t step, int threads);
 
 /* One step of an optimiser over all its segments: clipping, the rule, running scalars.
  * segments [count]: weight and state [INOUT], grad is only read; optimizer [INOUT] [1].

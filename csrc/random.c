@@ -32,6 +32,40 @@ void nnl_philox(uint64_t seed, uint32_t purpose, uint32_t step, uint64_t block, 
     words[3] = c3;
 }
 
+/* The same rounds on several blocks at once. Each word sits in a lane of 64 bits whose upper half
+ * may hold anything: only the lower halves are multiplied, and the compiler makes vectors of that. */
+void nnl_philox_words(uint64_t seed, uint32_t purpose, uint32_t step, uint64_t block,
+                      uint32_t *words) {
+    enum { BLOCKS = NNL_PHILOX_WORDS / 4 };
+    uint64_t c0[BLOCKS], c1[BLOCKS], c2[BLOCKS], c3[BLOCKS];
+    for (uint64_t i = 0; i < BLOCKS; i++) {
+        c0[i] = block + i;
+        c1[i] = (block + i) >> 32;
+        c2[i] = purpose;
+        c3[i] = step;
+    }
+    uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
+#pragma GCC unroll 10
+    for (int round = 0; round < PHILOX_ROUNDS; round++) {
+        for (int i = 0; i < BLOCKS; i++) {
+            uint64_t p0 = (uint64_t)PHILOX_M0 * (uint32_t)c0[i];
+            uint64_t p1 = (uint64_t)PHILOX_M1 * (uint32_t)c2[i];
+            c0[i] = (p1 >> 32) ^ c1[i] ^ k0;
+            c1[i] = p1;
+            c2[i] = (p0 >> 32) ^ c3[i] ^ k1;
+            c3[i] = p0;
+        }
+        k0 += PHILOX_W0;
+        k1 += PHILOX_W1;
+    }
+    for (int i = 0; i < BLOCKS; i++) {
+        words[4 * i] = (uint32_t)c0[i];
+        words[4 * i + 1] = (uint32_t)c1[i];
+        words[4 * i + 2] = (uint32_t)c2[i];
+        words[4 * i + 3] = (uint32_t)c3[i];
+    }
+}
+
 NNL_API int nnl_random_bits(int64_t n, uint32_t *out, uint64_t seed, uint32_t purpose,
                             uint32_t step) {
     if (!nnl_size_ok(n, 1, sizeof *out)) return NNL_EINVAL;

@@ -11,6 +11,7 @@ from ._config import get_num_threads, manual_seed, set_num_threads, show_config
 from .checkpoint import Checkpoint, CheckpointError, load, save
 from .nn import (
     CrossEntropyLoss,
+    Dropout,
     Linear,
     LogSoftmax,
     Loss,
@@ -32,6 +33,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "CrossEntropyLoss",
+    "Dropout",
     "History",
     "Linear",
     "LogSoftmax",

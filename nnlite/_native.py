@@ -20,13 +20,14 @@ import numpy as np
 BEST_FIRST = ("avx512", "avx2", "neon", "portable")
 SUFFIX = {"_f32": np.dtype(np.float32), "_f64": np.dtype(np.float64)}
 
-OK, EINVAL, ENOMEM, EINDEX, EOVERLAP = range(5)
+OK, EINVAL, ENOMEM, EINDEX, EOVERLAP, EWEIGHT = range(6)
 IDENTITY, RELU, SIGMOID, TANH = range(4)
-LINEAR, THRESHOLD, LAYER_SIGMOID, LAYER_TANH, SOFTMAX, LOGSOFTMAX = range(1, 7)
+LINEAR, THRESHOLD, LAYER_SIGMOID, LAYER_TANH, SOFTMAX, LOGSOFTMAX, DROPOUT = range(1, 8)
 MEAN, SUM = 1, 2
 RULE_SGD, RULE_ADAM, RULE_ADAMAX, RULE_NADAM = range(1, 5)
 RULE_RMSPROP, RULE_ADAGRAD, RULE_ADADELTA, RULE_RPROP = range(5, 9)
 MAXIMIZE, DECOUPLED, NESTEROV, AMSGRAD, CENTERED = (1 << bit for bit in range(5))
+DROPOUT_PURPOSE = 2**31  # purposes of random streams from here on: one for each Dropout
 
 
 class Build:
@@ -141,6 +142,11 @@ def pointer(array: np.ndarray) -> Any:
 def cell(ctype: str) -> Any:
     """A pointer to one new C number, for functions that return through an argument."""
     return _new(ctype + "*")
+
+
+def numbers(kernels: SimpleNamespace, count: int) -> Any:
+    """Room for so many C numbers of the kernels' type."""
+    return _new(kernels.array, count)
 
 
 def steps(count: int) -> Any:

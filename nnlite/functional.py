@@ -10,11 +10,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from . import _check, _native
+from . import _check, _criteria, _native
 from ._config import _State
+from ._criteria import IGNORE_INDEX
 
-_pointer = _native.pointer
-_KERNELS = _native.KERNELS
 _empty = np.empty
 _ndarray = np.ndarray
 _from_buffer = _native.from_buffer
@@ -27,8 +26,6 @@ ACTIVATIONS = {
     "sigmoid": _native.SIGMOID,
     "tanh": _native.TANH,
 }
-_REDUCTIONS = {"mean": _native.MEAN, "sum": _native.SUM}
-
 
 _IN_PART = "out overlaps x in part; pass another array, or x itself"
 
@@ -51,13 +48,6 @@ def _activation(operation: str, name: Any) -> int:
         raise ValueError(
             f"{operation}: activation: expected one of {known}, got {name!r}"
         ) from None
-
-
-def reduction(operation: str, name: Any) -> int:
-    """The kernel's code for "mean" or "sum"."""
-    if not isinstance(name, str) or name not in _REDUCTIONS:
-        raise ValueError(f"{operation}: reduction: expected 'mean' or 'sum', got {name!r}")
-    return _REDUCTIONS[name]
 
 
 def matmul(
@@ -283,134 +273,152 @@ def log_softmax(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     return _rowwise("log_softmax", "LogSoftMax_updateOutput", x, out)
 
 
-def _rows(operation: str, name: str, x: Any) -> np.dtype:
-    dtype = _check.floats(operation, name, x)
-    if x.ndim != 2 or x.shape[1] == 0:
-        raise ValueError(f"{operation}: {name}: expected (rows, classes), got shape {x.shape}")
-    return dtype
-
-
-def _loss_status(operation: str, status: int, target: np.ndarray, classes: int, bad: Any) -> None:
-    if status == _native.EINDEX:
-        row = bad[0]
-        raise IndexError(
-            f"{operation}: target: row {row} holds {target[row]}, expected a class in "
-            f"0..{classes - 1}; the output has {classes} columns"
-        )
-    if status:
-        _failed(operation, status, "grad overlaps logits or target; pass another array")
-
-
-def _mean_of_something(operation: str, count: int, reduction: str) -> None:
-    if count == 0 and reduction == "mean":
-        raise ValueError(
-            f"{operation}: the mean loss of 0 rows does not exist; pass at least one row"
-        )
-
-
 def softmax_ce(
     logits: np.ndarray,
     target: np.ndarray,
     reduction: str = "mean",
     grad: np.ndarray | None = None,
+    weight: np.ndarray | None = None,
+    label_smoothing: float = 0.0,
+    ignore_index: int = IGNORE_INDEX,
+    sample_weight: np.ndarray | None = None,
 ) -> float:
     """Cross-entropy of softmax(logits) against the target, in nats, from logits in one kernel.
 
     l_i = log sum_j e^x_ij - x_i,t_i for class indices t; l_i = sum_k T_ik (log sum_j e^x_ij - x_ik)
-    for probabilities T. Gradient: (softmax(x) sum_k T_k - T) / N for the mean.
+    for probabilities T. Gradient: (softmax(x) sum_k T_k - T) / N for the mean. With weights the
+    loss is sum_i s_i w_t l_i, for the mean divided by sum_i s_i w_t; with smoothing e, T becomes
+    (1 - e) T + e / K, a class index counting as probability 1.
 
     Args:
         logits: (N, K), float32 or float64, any finite size.
         target: (N,) class indices as int64, or (N, K) probabilities in the dtype of logits.
-        reduction: "mean" over the N rows, or "sum".
+        reduction: "mean" over the rows by their weight, or "sum".
         grad: array (N, K) that receives the gradient of the loss by the logits, in the same pass.
+        weight: (K,) weights w of the classes in the dtype of logits, finite and >= 0; each class of
+            T is multiplied by its own. None: 1 each. With probabilities the mean does not divide by
+            these.
+        label_smoothing: e in [0, 1].
+        ignore_index: rows with this class index count for nothing and have a gradient of 0.
+        sample_weight: (N,) weights s of the rows in the dtype of logits, finite and >= 0; a row of
+            weight 0 counts for nothing, whatever it holds. None: 1 each.
 
     Returns:
-        The loss.
+        The loss; NaN for a mean of which every row is ignored or weighs 0 (its gradient is 0).
 
     Raises:
         TypeError: wrong dtypes; class indices must be integers.
-        ValueError: shapes do not fit, or the mean of 0 rows.
+        ValueError: shapes do not fit, a weight is negative or not finite, or the mean of 0 rows.
         IndexError: a class index outside 0..K-1; names the first bad row. grad is unchanged.
+
+    Source: Szegedy et al., "Rethinking the inception architecture for computer vision" (2016), for
+    the smoothing.
     """
-    operation = "softmax_ce"
-    dtype = _rows(operation, "logits", logits)
-    rows, classes = logits.shape
-    indices, probabilities = _NULL, _NULL
-    if isinstance(target, np.ndarray) and target.ndim == 2:
-        _check.same_shape(operation, "target", target, logits, "logits")
-        probabilities = _pointer(target)
-    else:
-        _check.class_targets(operation, target, rows)
-        indices = _pointer(target)
-    if grad is not None:
-        _check.output(operation, grad, logits.shape, dtype)
-    code = _reduction(operation, reduction)
-    _mean_of_something(operation, rows, reduction)
-    loss, bad = _cells(dtype)
-    status = _KERNELS[dtype].CrossEntropyCriterion_updateOutput(
-        rows, classes, _pointer(logits), indices, probabilities, loss,
-        _NULL if grad is None else _pointer(grad), bad, code, _State.threads,
-    )  # fmt: skip
-    if status:
-        _loss_status(operation, status, target, classes, bad)
-    return loss[0]
+    return _criteria.softmax_ce(
+        "softmax_ce", logits, target, _criteria.reduction("softmax_ce", reduction), grad, weight,
+        label_smoothing, ignore_index, sample_weight,
+    )[0]  # fmt: skip
 
 
-_reduction = reduction
-
-
-def _cells(dtype: np.dtype) -> tuple[Any, Any]:
-    """One new number of the dtype and one int64, for C to write."""
-    return _native.cell("float" if dtype.itemsize == 4 else "double"), _native.cell("int64_t")
-
-
-def nll_loss(log_probabilities: np.ndarray, target: np.ndarray, reduction: str = "mean") -> float:
+def nll_loss(
+    log_probabilities: np.ndarray,
+    target: np.ndarray,
+    reduction: str = "mean",
+    weight: np.ndarray | None = None,
+    ignore_index: int = IGNORE_INDEX,
+    sample_weight: np.ndarray | None = None,
+) -> float:
     """Negative log likelihood -x_i,t_i of class indices t, mean or sum over rows, in nats.
 
     Args:
         log_probabilities: (N, K), as from log_softmax; float32 or float64.
         target: (N,) class indices as int64.
-        reduction: "mean" or "sum".
+        reduction: "mean" by the weights of the rows, or "sum".
+        weight, ignore_index, sample_weight: as in softmax_ce.
 
     Raises:
         TypeError, ValueError, IndexError: as softmax_ce.
     """
-    operation = "nll_loss"
-    dtype = _rows(operation, "log_probabilities", log_probabilities)
-    rows, classes = log_probabilities.shape
-    _check.class_targets(operation, target, rows)
-    code = _reduction(operation, reduction)
-    _mean_of_something(operation, rows, reduction)
-    loss, bad = _cells(dtype)
-    status = _KERNELS[dtype].ClassNLLCriterion_updateOutput(
-        rows, classes, _pointer(log_probabilities), _pointer(target), loss, bad, code
-    )
-    if status:
-        _loss_status(operation, status, target, classes, bad)
-    return loss[0]
+    return _criteria.nll(
+        "nll_loss", log_probabilities, target, _criteria.reduction("nll_loss", reduction), weight,
+        ignore_index, sample_weight,
+    )[0]  # fmt: skip
 
 
-def mse_loss(x: np.ndarray, target: np.ndarray, reduction: str = "mean") -> float:
-    """(x - target)^2, mean or sum over all elements.
+def mse_loss(
+    x: np.ndarray,
+    target: np.ndarray,
+    reduction: str = "mean",
+    sample_weight: np.ndarray | None = None,
+) -> float:
+    """s_i (x - target)^2, mean or sum over all elements; the mean divides by the sum of weights.
 
     Args:
-        x: any shape, float32 or float64.
+        x: any shape, float32 or float64; the first axis counts the samples.
         target: the shape and dtype of x.
         reduction: "mean" or "sum".
+        sample_weight: weights s of the samples in the dtype of x, finite and >= 0; a sample of
+            weight 0 counts for nothing. None: 1 each.
 
     Raises:
         TypeError, ValueError: dtypes or shapes do not fit, or the mean of nothing.
     """
-    operation = "mse_loss"
-    dtype = _check.floats(operation, "x", x)
-    _check.same_shape(operation, "target", target, x, "x")
-    code = _reduction(operation, reduction)
-    _mean_of_something(operation, x.size, reduction)
-    loss, _ = _cells(dtype)
-    status = _KERNELS[dtype].MSECriterion_updateOutput(
-        x.size, _pointer(x), _pointer(target), loss, code, _State.threads
+    code = _criteria.reduction("mse_loss", reduction)
+    return _criteria.mse("mse_loss", x, target, code, sample_weight)[0]
+
+
+def count_correct(output: np.ndarray, target: np.ndarray, ignore_index: int = IGNORE_INDEX) -> int:
+    """The number of rows whose first maximum stands at their target.
+
+    A row with NaN is wrong; a row whose target is ignore_index, or no class, does not count.
+
+    Args:
+        output: (N, K), float32 or float64: logits or probabilities.
+        target: (N,) class indices as int64.
+        ignore_index: see above.
+
+    Raises:
+        TypeError, ValueError: dtypes or shapes do not fit.
+    """
+    return _criteria.count_correct("count_correct", output, target, ignore_index)
+
+
+def dropout(
+    x: np.ndarray,
+    p: float,
+    seed: int,
+    stream: int = 0,
+    step: int = 0,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """x / (1 - p) where an element is kept, with probability 1 - p, else 0; `out` may be x.
+
+    Which elements are kept is a pure function of (seed, stream, step, index of the element), the
+    same for every dtype, number of threads and build. Elements are dropped also where they are NaN.
+
+    Args:
+        x: any shape, float32 or float64.
+        p: probability of dropping an element, in [0, 1], in units of 2^-32.
+        seed: 0 <= seed < 2^64.
+        stream: 0 <= stream < 2^31, one for each place of a network.
+        step: 0 <= step < 2^32, one for each forward pass.
+        out: array of the shape and dtype of x for the result.
+
+    Raises:
+        TypeError, ValueError: an argument of another kind or outside its range.
+
+    Source: Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, "Dropout: a simple way to
+    prevent neural networks from overfitting", Journal of Machine Learning Research 15 (2014).
+    """
+    kernels, out, source, to = _prepared("dropout", x, out)
+    p = _check.number("dropout", "p", p, 0, 1)
+    for name, value, bits in (("seed", seed, 64), ("stream", stream, 31), ("step", step, 32)):
+        if _check.size("dropout", name, value, 0) >= 2**bits:
+            raise ValueError(f"dropout: {name}: expected 0 <= {name} < 2**{bits}, got {value}")
+    purpose = _native.DROPOUT_PURPOSE + stream
+    status = kernels.Dropout_updateOutput(
+        x.size, source, to, p, seed, purpose, step, _State.threads
     )
     if status:
-        _native.fail(operation, status)
-    return loss[0]
+        _failed("dropout", status, _IN_PART)
+    return out

@@ -28,6 +28,7 @@ from hypothesis import strategies as st
 from nnlite import _native
 
 INF, NAN = math.inf, math.nan
+N1 = In(None)  # a null pointer
 MEAN, SUM = _native.MEAN, _native.SUM
 ROWS = [0, 1, 3]
 COLUMNS = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 53, 64, 100]
@@ -48,10 +49,12 @@ def cross_entropy(isa, x, target, reduction=MEAN, gradient=True, status=0, **how
     classes = target.ndim == 1
     indices, probabilities = (In(target), In(None)) if classes else (In(None), In(target))
     grad = Out(x.shape) if gradient else In(None)
-    args = (In(x), indices, probabilities, Out(1), grad, Out(1, np.int64), reduction)
+    args = (In(x), indices, probabilities, Out(2), grad, N1, N1, Out(1, np.int64))
     name = "CrossEntropyCriterion_updateOutput"
-    found = call(isa, x.dtype, name, *x.shape, *args, status=status, **how)
-    return [found[0], found[1] if gradient else None, found[-1]]
+    found = call(isa, x.dtype, name, *x.shape, *args, 0.0, -100, reduction, status=status, **how)
+    if status == 0:
+        assert found[0][1] == len(x)  # the total weight
+    return [found[0][:1], found[1] if gradient else None, found[-1]]
 
 
 def log_softmax(x: np.ndarray) -> np.ndarray:
@@ -234,10 +237,10 @@ def test_losses_refuse_a_class_index(isa, bad):
     loss, gradient, row = cross_entropy(isa, x, target, status=_native.EINDEX, threads=2)
     assert np.isnan(loss[0]) and np.isnan(gradient).all() and row[0] == 3
     how = {"threads": None, "status": _native.EINDEX}
-    args = (5, 4, In(x), In(target), Out(1), Out(1, np.int64), MEAN)
+    args = (5, 4, In(x), In(target), Out(2), N1, N1, Out(1, np.int64), -100, MEAN)
     loss, row = call(isa, F32, "ClassNLLCriterion_updateOutput", *args, **how)
     assert np.isnan(loss[0]) and row[0] == 3
-    args = (5, 4, In(target), Out((5, 4)), Out(1, np.int64), 1.0, MEAN)
+    args = (5, 4, In(target), Out((5, 4)), N1, N1, Out(1, np.int64), 1.0, -100, MEAN)
     gradient, row = call(isa, F32, "ClassNLLCriterion_updateGradInput", *args, **how)
     assert np.isnan(gradient).all() and row[0] == 3
 
@@ -255,12 +258,12 @@ def test_nll(dtype, reduction, rng):
         expected = np.zeros((N, K), dtype)
         expected[np.arange(N), target] = dtype.type(-0.5) / dtype.type(share)
         for isa in BUILDS:
-            args = (N, K, In(x), In(target), Out(1), Out(1, np.int64), reduction)
+            args = (N, K, In(x), In(target), Out(2), N1, N1, Out(1, np.int64), -100, reduction)
             name = "ClassNLLCriterion_updateOutput"
             loss = call(isa, dtype, name, *args, threads=None, offset=1)[0]
             assert abs(loss[0] - exact) <= N * np.finfo(dtype).eps * np.abs(x).max() * N / share
             same_bytes(loss, call("portable", dtype, name, *args, threads=None)[0])
-            args = (N, K, In(target), Out((N, K)), Out(1, np.int64), 0.5, reduction)
+            args = (N, K, In(target), Out((N, K)), N1, N1, Out(1, np.int64), 0.5, -100, reduction)
             name = "ClassNLLCriterion_updateGradInput"
             gradient = call(isa, dtype, name, *args, threads=None, offset=3)[0]
             same_bytes(gradient, expected)
@@ -276,10 +279,11 @@ def test_mse(dtype, reduction, rng):
         losses, name = [], "MSECriterion_updateOutput"
         for isa in BUILDS:
             for how in ({"offset": 1}, {"place": AtPageEnd}, *({"threads": s} for s in THREADS)):
-                losses.append(call(isa, dtype, name, n, In(x), In(t), Out(1), reduction, **how)[0])
+                args = (n, 1, In(x), In(t), Out(2), N1, reduction)
+                losses.append(call(isa, dtype, name, *args, **how)[0])
                 same_bytes(losses[-1], losses[0], f"{isa} {n} {how}")
             scale = dtype.type(2 * 0.75) / share
-            args = (n, In(x), In(t), Out(n), 0.75, reduction)
+            args = (1, n, In(x), In(t), Out(n), N1, 0.75, reduction)
             gradient = call(isa, dtype, "MSECriterion_updateGradInput", *args, offset=1, threads=2)
             same_bytes(gradient[0], scale * (x - t), f"{isa} {n}")
         assert abs(losses[0][0] - exact) <= 300 * np.finfo(dtype).eps * exact  # n / 16 at most 256
@@ -293,36 +297,46 @@ def test_the_loss_of_nothing(isa):
         assert cross_entropy(isa, x, target, SUM)[0][0] == 0
         cross_entropy(isa, x, target, MEAN, status=_native.EINVAL)
     for status, reduction in ((0, SUM), (_native.EINVAL, MEAN)):
-        args = (0, In(x), In(x), Out(1), reduction)
+        args = (0, 3, In(x), In(x), Out(2), N1, reduction)
         loss = call(isa, F32, "MSECriterion_updateOutput", *args, status=status)[0][0]
         assert loss == 0 if reduction == SUM else np.isnan(loss)
-        args = (0, 3, In(x), In(t), Out(1), Out(1, np.int64), reduction)
+        args = (0, 3, In(x), In(t), Out(2), N1, N1, Out(1, np.int64), -100, reduction)
         how = {"threads": None, "status": status}
         loss = call(isa, F32, "ClassNLLCriterion_updateOutput", *args, **how)[0][0]
         assert loss == 0 if reduction == SUM else np.isnan(loss)
 
 
-X, T, N1 = InOut(np.ones(4, F32)), InOut(np.zeros(4, np.int64)), In(None)
+X, T = InOut(np.ones(4, F32)), InOut(np.zeros(4, np.int64))
 CE, NLL = "CrossEntropyCriterion_updateOutput", "ClassNLLCriterion_updateOutput"
 REFUSED = [(name, (N, K, X, X), threads) for name in FORWARD
            for N, K, threads in ((-1, 2, 1), (2, -1, 1), (2**32, 2**32, 1), (2, 2, 0))]  # fmt: skip
 REFUSED += [
     (BACKWARD[0], (-1, 2, X, X, X), 1),
     (BACKWARD[1], (2, 2, X, X, X), 0),
-    (CE, (-1, 2, X, T, N1, X, X, T, MEAN), 1),
-    (CE, (2**32, 2**32, X, T, N1, X, X, T, MEAN), 1),
-    (CE, (2, 0, X, T, N1, X, X, T, MEAN), 1),
-    (CE, (2, 2, X, T, X, X, X, T, MEAN), 1),
-    (CE, (2, 2, X, N1, N1, X, X, T, MEAN), 1),
-    (CE, (2, 2, X, T, N1, X, X, T, 3), 1),
-    (CE, (2, 2, X, T, N1, X, X, T, MEAN), 0),
-    (NLL, (-1, 2, X, T, X, T, MEAN), None),
-    (NLL, (2, 2, X, T, X, T, 0), None),
-    ("ClassNLLCriterion_updateGradInput", (2, 2**62, T, X, T, 1.0, MEAN), None),
-    ("MSECriterion_updateOutput", (-1, X, X, X, SUM), 1),
-    ("MSECriterion_updateOutput", (4, X, X, X, 7), 1),
-    ("MSECriterion_updateGradInput", (-1, X, X, X, 1.0, SUM), 1),
-    ("MSECriterion_updateGradInput", (4, X, X, X, 1.0, MEAN), 0),
+    (CE, (-1, 2, X, T, N1, X, X, N1, N1, T, 0.0, -100, MEAN), 1),
+    (CE, (2**32, 2**32, X, T, N1, X, X, N1, N1, T, 0.0, -100, MEAN), 1),
+    (CE, (0, 2**62, X, T, N1, X, X, N1, N1, T, 0.0, -100, SUM), 1),
+    (CE, (2, 0, X, T, N1, X, X, N1, N1, T, 0.0, -100, MEAN), 1),
+    (CE, (2, 2, X, T, X, X, X, N1, N1, T, 0.0, -100, MEAN), 1),
+    (CE, (2, 2, X, N1, N1, X, X, N1, N1, T, 0.0, -100, MEAN), 1),
+    (CE, (2, 2, X, T, N1, X, X, N1, N1, T, 0.0, -100, 3), 1),
+    (CE, (2, 2, X, T, N1, X, X, N1, N1, T, 0.0, -100, MEAN), 0),
+    (CE, (2, 2, X, T, N1, X, X, N1, N1, T, 1.5, -100, MEAN), 1),
+    (CE, (2, 2, X, T, N1, X, X, N1, N1, T, NAN, -100, MEAN), 1),
+    (NLL, (-1, 2, X, T, X, N1, N1, T, -100, MEAN), None),
+    (NLL, (2, 2, X, T, X, N1, N1, T, -100, 0), None),
+    ("ClassNLLCriterion_updateGradInput", (2, 2**62, T, X, N1, N1, T, 1.0, -100, MEAN), None),
+    ("MSECriterion_updateOutput", (-1, 1, X, X, X, N1, SUM), 1),
+    ("MSECriterion_updateOutput", (2, 2, X, X, X, N1, 7), 1),
+    ("MSECriterion_updateOutput", (2**32, 2**32, X, X, X, N1, SUM), 1),
+    ("MSECriterion_updateGradInput", (1, -1, X, X, X, N1, 1.0, SUM), 1),
+    ("MSECriterion_updateGradInput", (2, 2, X, X, X, N1, 1.0, MEAN), 0),
+    ("count_correct", (2, -2, X, T, -100, T), None),
+    ("Dropout_updateOutput", (-1, X, X, 0.5, 1, 2, 3), 1),
+    ("Dropout_updateOutput", (4, X, X, 1.5, 1, 2, 3), 1),
+    ("Dropout_updateOutput", (4, X, X, NAN, 1, 2, 3), 1),
+    ("Dropout_updateGradInput", (4, X, X, -0.1, 1, 2, 3), 1),
+    ("Dropout_updateGradInput", (4, X, X, 0.5, 1, 2, 3), 0),
 ]
 
 

@@ -1,7 +1,9 @@
-/* ClassNLLCriterion.c: loss = -mean_i x[i, t_i] (or the sum), x log-probabilities, t class indices.
+/* ClassNLLCriterion.c: loss = -sum_i r_i x[i, t_i], for the mean divided by the total weight W = sum r;
+ * x log-probabilities, t class indices, r_i the weight of the row: 1 without weights, 0 if ignored.
  *
  * forward   picks one element a row
- * d-input   dx[i, t_i] = -g / N (mean) or -g (sum), 0 elsewhere; g is the gradient of the loss */
+ * d-input   dx[i, t_i] = -g r_i / W (mean) or -g r_i (sum), 0 elsewhere; g is the gradient of the
+ *           loss */
 #ifndef NNL_GENERIC_PASS
 
 #include <math.h>
@@ -18,30 +20,58 @@
 
 #include "generic/rows.h"
 
+#include "generic/weights.h"
+
+/* Checks everything; *weights [N], from nnl_alloc, receives the rows' weights. */
+static int T_(nll_weights)(int64_t N, int64_t K, const int64_t *target, const real *class_weight,
+                           const real *sample_weight, int64_t *bad_row, int64_t ignore_index,
+                           int reduction, real **weights) {
+    int64_t ignored = 0;
+    if (!nnl_size_ok(N, K, sizeof(real)) || !nnl_reduction_ok(reduction, N)) return NNL_EINVAL;
+    int status = nnl_check_classes(N, K, target, ignore_index, &ignored, bad_row);
+    if (status != NNL_OK) return status;
+    if (!T_(weights_ok)(K, class_weight) || !T_(weights_ok)(N, sample_weight)) return NNL_EWEIGHT;
+    *weights = nnl_alloc(N, sizeof(real));
+    if (!*weights) return NNL_ENOMEM;
+    T_(row_weights)(N, target, class_weight, sample_weight, ignore_index, *weights);
+    return NNL_OK;
+}
+
 NNL_API int NNL_(ClassNLLCriterion_updateOutput)(int64_t N, int64_t K, const real *input,
                                                  const int64_t *target, real *loss,
-                                                 int64_t *bad_row, int reduction) {
-    if (!nnl_size_ok(N, K, sizeof(real)) || !nnl_reduction_ok(reduction, N)) return NNL_EINVAL;
-    int status = nnl_check_targets(N, K, target, bad_row);
+                                                 const real *class_weight,
+                                                 const real *sample_weight, int64_t *bad_row,
+                                                 int64_t ignore_index, int reduction) {
+    real *weights;
+    int status = T_(nll_weights)(N, K, target, class_weight, sample_weight, bad_row, ignore_index,
+                                 reduction, &weights);
     if (status != NNL_OK) return status;
-    real *picked = nnl_alloc(N, sizeof(real));
-    if (!picked) return NNL_ENOMEM;
-    for (int64_t i = 0; i < N; i++) picked[i] = -input[i * K + target[i]];
-    real total = T_(sum)(picked, N);
-    *loss = reduction == NNL_MEAN ? total / (real)N : total;
-    nnl_free(picked);
+    real weight = T_(sum)(weights, N);
+    for (int64_t i = 0; i < N; i++) {
+        weights[i] = weights[i] == 0 ? 0 : -input[i * K + target[i]] * weights[i];
+    }
+    real total = T_(sum)(weights, N);
+    loss[0] = reduction == NNL_MEAN ? total / weight : total;
+    loss[1] = weight;
+    nnl_free(weights);
     return NNL_OK;
 }
 
 NNL_API int NNL_(ClassNLLCriterion_updateGradInput)(int64_t N, int64_t K, const int64_t *target,
-                                                    real *gradInput, int64_t *bad_row,
-                                                    real gradOutput, int reduction) {
-    if (!nnl_size_ok(N, K, sizeof(real)) || !nnl_reduction_ok(reduction, N)) return NNL_EINVAL;
-    int status = nnl_check_targets(N, K, target, bad_row);
+                                                    real *gradInput, const real *class_weight,
+                                                    const real *sample_weight, int64_t *bad_row,
+                                                    real gradOutput, int64_t ignore_index,
+                                                    int reduction) {
+    real *weights;
+    int status = T_(nll_weights)(N, K, target, class_weight, sample_weight, bad_row, ignore_index,
+                                 reduction, &weights);
     if (status != NNL_OK) return status;
-    real each = reduction == NNL_MEAN ? -gradOutput / (real)N : -gradOutput;
+    real total = reduction == NNL_MEAN ? T_(sum)(weights, N) : 1;
     for (int64_t i = 0; i < N * K; i++) gradInput[i] = 0;
-    for (int64_t i = 0; i < N; i++) gradInput[i * K + target[i]] = each;
+    for (int64_t i = 0; i < N; i++) {
+        if (weights[i] != 0) gradInput[i * K + target[i]] = -gradOutput * weights[i] / total;
+    }
+    nnl_free(weights);
     return NNL_OK;
 }
 

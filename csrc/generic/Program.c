@@ -6,6 +6,8 @@
  * stay in cache, and each thread takes whole blocks. */
 #ifndef NNL_GENERIC_PASS
 
+#include <string.h>
+
 #include "base.h"
 #include "parallel.h"
 #include "vec/vec.h"
@@ -35,6 +37,9 @@ static int T_(run_step)(const nnl_step *s, int64_t N, const real *input, real *o
         case NNL_SOFTMAX: return NNL_(SoftMax_updateOutput)(N, s->inputs, input, output, threads);
         case NNL_LOGSOFTMAX:
             return NNL_(LogSoftMax_updateOutput)(N, s->inputs, input, output, threads);
+        case NNL_DROPOUT: /* drops only in training */
+            if (n > 0) memcpy(output, input, (size_t)n * sizeof *output);
+            return NNL_OK;
         default: return NNL_EINVAL;
     }
 }

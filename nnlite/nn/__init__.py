@@ -2,6 +2,7 @@
 
 from . import init
 from .activations import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from .dropout import Dropout
 from .linear import Linear
 from .losses import CrossEntropyLoss, Loss, MSELoss, NLLLoss, SoftmaxCE
 from .module import Module
@@ -10,6 +11,7 @@ from .sequential import Sequential
 
 __all__ = [
     "CrossEntropyLoss",
+    "Dropout",
     "Linear",
     "LogSoftmax",
     "Loss",

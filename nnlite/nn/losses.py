@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import _check, _native, functional
+from .. import _check, _criteria, _native
+from .._config import _State
+from .._criteria import IGNORE_INDEX
 
 _pointer = _native.pointer
 
@@ -14,23 +16,47 @@ _pointer = _native.pointer
 class Loss:
     """Base of all losses.
 
+    A subclass defines `_run(output, target, sample_weight)`, which returns the loss and what
+    `_grad(saved)` needs to return the gradient of the output, and may set `total_weight`.
+
     Args:
-        reduction: "mean" (default: the division by the batch size happens here and nowhere else)
-            or "sum".
+        reduction: "mean" (default: the division by the batch size, or by the total weight of the
+            batch, happens here and nowhere else) or "sum".
+
+    Attributes:
+        total_weight: the weight of all rows of the last forward or evaluate: their number, where
+            there are no weights and no row is ignored. The mean over several batches is the sum of
+            loss * total_weight divided by the sum of total_weight; a batch of weight 0 has the mean
+            NaN and is left out.
     """
 
+    classifies = False  # True when class indices are a possible target
+    takes_probabilities = False  # True when rows of probabilities are one too
+    total_weight = 0.0
+
     def __init__(self, reduction: str = "mean") -> None:
-        self._code = functional.reduction(type(self).__name__, reduction)
+        self._code = _criteria.reduction(type(self).__name__, reduction)
         self.reduction = reduction
         self._saved: Any = None
 
-    def __call__(self, output: np.ndarray, target: np.ndarray) -> float:
-        return self.forward(output, target)
+    def __call__(
+        self, output: np.ndarray, target: np.ndarray, sample_weight: np.ndarray | None = None
+    ) -> float:
+        return self.forward(output, target, sample_weight)
 
-    def forward(self, output: np.ndarray, target: np.ndarray) -> float:
-        """The loss; keeps what backward needs."""
+    def forward(
+        self, output: np.ndarray, target: np.ndarray, sample_weight: np.ndarray | None = None
+    ) -> float:
+        """The loss; keeps what backward needs.
+
+        Args:
+            output: the model's output, rows first.
+            target: what the loss compares it with.
+            sample_weight: (N,) weights of the rows in the dtype of output, finite and >= 0; rows of
+                weight 0 count for nothing, whatever they hold. None: 1 each.
+        """
         self._saved = None
-        loss, self._saved = self._run(output, target)
+        loss, self._saved = self._weighed(output, target, sample_weight)
         return loss
 
     def backward(self) -> np.ndarray:
@@ -47,94 +73,226 @@ class Loss:
         saved, self._saved = self._saved, None
         return self._grad(saved)
 
-    def evaluate(self, output: np.ndarray, target: np.ndarray) -> float:
+    def evaluate(
+        self, output: np.ndarray, target: np.ndarray, sample_weight: np.ndarray | None = None
+    ) -> float:
         """The loss alone: keeps nothing, computes no gradient."""
-        return self._run(output, target)[0]
+        return self._weighed(output, target, sample_weight)[0]
 
-    def _run(self, output: np.ndarray, target: np.ndarray) -> tuple[float, Any]:
+    def _weighed(self, output: np.ndarray, target: np.ndarray, sample_weight: Any) -> Any:
+        """(loss, saved); sets total_weight where the loss itself does not."""
+        self.total_weight = -1.0
+        if sample_weight is None:
+            found = self._run(output, target)
+        else:
+            found = self._run(output, target, sample_weight)
+        if self.total_weight < 0:
+            rows = len(output) if sample_weight is None else np.sum(sample_weight)
+            self.total_weight = float(rows)
+        return found
+
+    def _run(self, output: np.ndarray, target: np.ndarray, sample_weight: Any = None) -> Any:
         raise TypeError(f"{type(self).__name__} must define _run and _grad")
 
     def _grad(self, saved: Any) -> np.ndarray:
         raise TypeError(f"{type(self).__name__} must define _run and _grad")
 
-    classifies = False  # True when class indices are a possible target
-    takes_probabilities = False  # True when rows of probabilities are one too
+    def _settings(self) -> dict[str, Any]:
+        """What the constructor was given, for the repr."""
+        return {"reduction": self.reduction}
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(reduction={self.reduction!r})"
+        settings = ", ".join(f"{name}={value!r}" for name, value in self._settings().items())
+        return f"{type(self).__name__}({settings})"
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_saved": None}
 
 
-class SoftmaxCE(Loss):
+class _ClassLoss(Loss):
+    """A loss against classes: their weights, and the index that is ignored."""
+
+    classifies = True
+
+    def __init__(self, reduction: str, weight: Any, ignore_index: int) -> None:
+        super().__init__(reduction)
+        name = type(self).__name__
+        self.ignore_index = _criteria.class_index(name, ignore_index)
+        self.weight = None if weight is None else _class_weights(name, weight)
+        self._weights: dict[np.dtype, np.ndarray] = {}
+
+    def _weight_of(self, output: Any) -> np.ndarray | None:
+        """The weights of the classes in the dtype of the output."""
+        if self.weight is None or not isinstance(output, np.ndarray):
+            return None
+        dtype = output.dtype
+        if dtype not in self._weights and dtype in _check.FLOATS:
+            with np.errstate(over="ignore"):  # an infinite weight is refused by name
+                self._weights[dtype] = self.weight.astype(dtype)
+        return self._weights.get(dtype)
+
+    def _settings(self) -> dict[str, Any]:
+        weight = None if self.weight is None else self.weight.tolist()
+        settings = {**super()._settings(), "weight": weight, "ignore_index": self.ignore_index}
+        usual = {"weight": None, "ignore_index": IGNORE_INDEX}
+        return {k: v for k, v in settings.items() if k not in usual or v != usual[k]}
+
+
+def _class_weights(operation: str, weight: Any) -> np.ndarray:
+    """(K,) finite numbers >= 0 as float64."""
+    found = np.asarray(weight)
+    if found.dtype.kind not in "fiu":
+        raise TypeError(
+            f"{operation}: weight: expected one number for each class, "
+            f"got {_check.describe(weight)}"
+        )
+    if found.ndim != 1 or found.size == 0:
+        raise ValueError(
+            f"{operation}: weight: expected shape (classes,), one number for each class, "
+            f"got {found.shape}"
+        )
+    found = found.astype(np.float64)
+    wrong = np.flatnonzero(~(found >= 0) | np.isinf(found))
+    if wrong.size:
+        raise ValueError(
+            f"{operation}: weight: class {wrong[0]} has {found[wrong[0]]}, expected a finite "
+            "number >= 0"
+        )
+    return found
+
+
+class SoftmaxCE(_ClassLoss):
     """Softmax and cross-entropy from logits in one kernel, in nats.
 
     l_i = log sum_j e^x_ij - x_i,t_i; gradient (softmax(x) - T) / N for the mean over N rows.
     Stable for logits of any finite size. The target is (N,) class indices as int64, or (N, K)
     probabilities in the dtype of the output. Alias: CrossEntropyLoss.
 
-    Source: Bishop, "Pattern Recognition and Machine Learning" (2006), equation 4.109.
+    Args:
+        reduction: "mean" (default), or "sum".
+        weight: (K,) weights w of the classes, finite and >= 0: sum_i w_t l_i, divided for the mean
+            by sum_i w_t (with probabilities by N, as in PyTorch). None: 1 each.
+        label_smoothing: e in [0, 1], default 0: the target becomes (1 - e) T + e / K.
+        ignore_index: rows with this class index count for nothing; default -100.
+
+    Raises:
+        TypeError, ValueError: an argument of another kind or out of range.
+
+    Notes:
+        Results and defaults are those of PyTorch's CrossEntropyLoss. A batch whose rows are all
+        ignored has the mean NaN, a gradient of 0 and total_weight 0.
+
+    Sources: Bishop, "Pattern Recognition and Machine Learning" (2006), equation 4.109; Szegedy et
+    al., "Rethinking the inception architecture for computer vision" (2016), section 7.
     """
 
-    classifies = True
     takes_probabilities = True
 
-    def _run(self, output: np.ndarray, target: np.ndarray) -> tuple[float, Any]:
+    def __init__(
+        self,
+        reduction: str = "mean",
+        weight: Any = None,
+        label_smoothing: float = 0.0,
+        ignore_index: int = IGNORE_INDEX,
+    ) -> None:
+        super().__init__(reduction, weight, ignore_index)
+        name = type(self).__name__
+        self.label_smoothing = _check.number(name, "label_smoothing", label_smoothing, 0, 1)
+
+    def _loss(self, output: Any, target: Any, grad: Any, sample_weight: Any) -> float:
+        loss, self.total_weight = _criteria.softmax_ce(
+            type(self).__name__, output, target, self._code, grad, self._weight_of(output),
+            self.label_smoothing, self.ignore_index, sample_weight,
+        )  # fmt: skip
+        return loss
+
+    def _run(self, output: np.ndarray, target: np.ndarray, sample_weight: Any = None) -> Any:
         if type(output) is not np.ndarray:
             _check.floats("SoftmaxCE", "output", output)
         grad = np.empty_like(output)
-        return functional.softmax_ce(output, target, self.reduction, grad), grad
+        return self._loss(output, target, grad, sample_weight), grad
 
-    def evaluate(self, output: np.ndarray, target: np.ndarray) -> float:
-        return functional.softmax_ce(output, target, self.reduction)
+    def evaluate(
+        self, output: np.ndarray, target: np.ndarray, sample_weight: np.ndarray | None = None
+    ) -> float:
+        return self._loss(output, target, None, sample_weight)
 
     def _grad(self, saved: np.ndarray) -> np.ndarray:
         return saved
+
+    def _settings(self) -> dict[str, Any]:
+        smoothing = {"label_smoothing": self.label_smoothing} if self.label_smoothing else {}
+        return super()._settings() | smoothing
 
 
 CrossEntropyLoss = SoftmaxCE
 
 
-class NLLLoss(Loss):
+class NLLLoss(_ClassLoss):
     """Negative log likelihood: -x_i,t_i of log-probabilities x and class indices t, in nats.
 
     Gradient: -1/N (mean) or -1 (sum) at (i, t_i), 0 elsewhere. Use it after LogSoftmax.
+
+    Args:
+        reduction, weight, ignore_index: as for SoftmaxCE.
     """
 
-    classifies = True
+    def __init__(
+        self, reduction: str = "mean", weight: Any = None, ignore_index: int = IGNORE_INDEX
+    ) -> None:
+        super().__init__(reduction, weight, ignore_index)
 
-    def _run(self, output: np.ndarray, target: np.ndarray) -> tuple[float, Any]:
-        loss = functional.nll_loss(output, target, self.reduction)
-        return loss, (output.shape, output.dtype, target.copy())
+    def _run(self, output: np.ndarray, target: np.ndarray, sample_weight: Any = None) -> Any:
+        weight = self._weight_of(output)
+        loss, self.total_weight = _criteria.nll(
+            type(self).__name__, output, target, self._code, weight, self.ignore_index,
+            sample_weight,
+        )  # fmt: skip
+        kept = None if sample_weight is None else sample_weight.copy()
+        return loss, (output.shape, output.dtype, target.copy(), weight, kept)
 
     def _grad(self, saved: Any) -> np.ndarray:
-        shape, dtype, target = saved
+        shape, dtype, target, weight, sample_weight = saved
         grad = np.empty(shape, dtype)
         status = _native.KERNELS[dtype].ClassNLLCriterion_updateGradInput(
-            *shape, _pointer(target), _pointer(grad), _native.cell("int64_t"), 1.0, self._code
-        )
+            *shape, _pointer(target), _pointer(grad), _pointer_or_null(weight),
+            _pointer_or_null(sample_weight), _native.cell("int64_t"), 1.0, self.ignore_index,
+            self._code,
+        )  # fmt: skip
         if status:
             _native.fail("NLLLoss.backward", status)
         return grad
 
 
+def _pointer_or_null(array: np.ndarray | None) -> Any:
+    return _native.NULL if array is None else _pointer(array)
+
+
 class MSELoss(Loss):
-    """Mean (or sum) of (x - t)^2 over all elements; gradient 2 (x - t) / n, or 2 (x - t)."""
+    """Mean (or sum) of (x - t)^2 over all elements; gradient 2 (x - t) / n, or 2 (x - t).
 
-    def _run(self, output: np.ndarray, target: np.ndarray) -> tuple[float, Any]:
-        loss = functional.mse_loss(output, target, self.reduction)
-        return loss, (output, target.copy())
+    With weights s of the samples: s_i (x_i - t_i)^2, the mean divided by the sum of s.
+    """
 
-    def evaluate(self, output: np.ndarray, target: np.ndarray) -> float:
-        return functional.mse_loss(output, target, self.reduction)
+    def _run(self, output: np.ndarray, target: np.ndarray, sample_weight: Any = None) -> Any:
+        loss = self.evaluate(output, target, sample_weight)
+        kept = None if sample_weight is None else sample_weight.copy()
+        return loss, (output, target.copy(), kept)
+
+    def evaluate(
+        self, output: np.ndarray, target: np.ndarray, sample_weight: np.ndarray | None = None
+    ) -> float:
+        loss, self.total_weight = _criteria.mse(
+            type(self).__name__, output, target, self._code, sample_weight
+        )
+        return loss
 
     def _grad(self, saved: Any) -> np.ndarray:
-        output, target = saved
+        output, target, sample_weight = saved
         grad = np.empty_like(output)
         status = _native.KERNELS[output.dtype].MSECriterion_updateGradInput(
-            output.size, _pointer(output), _pointer(target), _pointer(grad), 1.0, self._code,
-            functional._State.threads,
+            *_criteria.rows_and_columns(output), _pointer(output), _pointer(target), _pointer(grad),
+            _pointer_or_null(sample_weight), 1.0, self._code, _State.threads,
         )  # fmt: skip
         if status:
             _native.fail("MSELoss.backward", status)

@@ -7,7 +7,8 @@ call of the C kernel of the same name. Modules use these definitions and add onl
 """
 
 from .activations import Sigmoid, Tanh, Threshold
+from .dropout import Dropout
 from .linear import Linear
 from .softmax import LogSoftMax, SoftMax
 
-__all__ = ["Linear", "LogSoftMax", "Sigmoid", "SoftMax", "Tanh", "Threshold"]
+__all__ = ["Dropout", "Linear", "LogSoftMax", "Sigmoid", "SoftMax", "Tanh", "Threshold"]

@@ -1,4 +1,4 @@
-/* golden_layers.h: groups of golden.c for element-wise functions, rows, losses, the optimiser,
+/* golden_layers.h: groups of golden.c for element-wise functions, rows, dropout, the optimiser,
  * programs and random numbers; once for each type. */
 
 typedef int T_(unary)(int64_t n, const real *x, real *y, int threads);
@@ -54,10 +54,11 @@ static int T_(threshold_grad)(int64_t n, const real *x, const real *dy, real *dx
     return NNL_(Threshold_updateGradInput)(n, x, dy, dx, T_(thresholds)[n % 4][0], threads);
 }
 static int T_(mse_grad_mean)(int64_t n, const real *x, const real *t, real *dx, int threads) {
-    return n ? NNL_(MSECriterion_updateGradInput)(n, x, t, dx, (real)0.7, NNL_MEAN, threads) : 0;
+    if (n == 0) return NNL_OK;
+    return NNL_(MSECriterion_updateGradInput)(n, 1, x, t, dx, NULL, (real)0.7, NNL_MEAN, threads);
 }
 static int T_(mse_grad_sum)(int64_t n, const real *x, const real *t, real *dx, int threads) {
-    return NNL_(MSECriterion_updateGradInput)(n, x, t, dx, -3, NNL_SUM, threads);
+    return NNL_(MSECriterion_updateGradInput)(1, n, x, t, dx, NULL, -3, NNL_SUM, threads);
 }
 static int T_(copy_plain)(int64_t n, const real *x, real *y, int threads) {
     return NNL_(roofline_copy)(n, x, y, 0, threads);
@@ -172,53 +173,23 @@ static uint64_t T_(run_rows)(int variant, int threads) {
     return h;
 }
 
-/* variant: 0 or 1 with dense probabilities, + 2 when the gradient is written too. */
-static uint64_t T_(run_cross_entropy)(int variant, int threads) {
-    uint64_t h = HASH_START;
-    for (uint32_t i = 1; i < ROW_SHAPES - 1; i++) {
-        int64_t N = T_(row_shapes)[i][0], K = T_(row_shapes)[i][1], bad = -1;
-        int reduction = i % 2 ? NNL_MEAN : NNL_SUM;
-        real *x = T_(logits)(N, K, i), *dx = variant / 2 ? T_(out)(N * K) : NULL;
-        real *loss = T_(out)(1), *dense = T_(between)(N * K, (real)-0.2, 1, i);
-        for (int64_t k = 0; k < N * K; k++) dense[k] = dense[k] < 0 ? 0 : dense[k] / (real)K;
-        const int64_t *target = variant % 2 ? NULL : indices(N, K, i);
-        must(NNL_(CrossEntropyCriterion_updateOutput)(N, K, x, target, target ? NULL : dense, loss,
-                                                      dx, &bad, reduction, threads));
-        h = T_(hash)(h, loss, 1);
-        if (dx) h = T_(hash)(h, dx, N * K);
-    }
-    return h;
-}
+#include "golden_losses.h"
 
-static uint64_t T_(run_nll)(int variant, int threads) {
+/* variant 0: Dropout, 1: its d-input. */
+static uint64_t T_(run_dropout)(int variant, int threads) {
+    static const double rates[] = {0, 1e-12, 0.1, 0.5, 0.97, 1};
     uint64_t h = HASH_START;
-    (void)variant, (void)threads;
-    for (uint32_t i = 1; i < ROW_SHAPES - 1; i++) {
-        int64_t N = T_(row_shapes)[i][0], K = T_(row_shapes)[i][1], bad = -1;
-        int reduction = i % 2 ? NNL_MEAN : NNL_SUM;
-        real *x = T_(in)(N * K, i % 3 ? PLAIN : SPARSE, i), *loss = T_(out)(1);
-        real *dx = T_(out)(N * K);
-        const int64_t *target = indices(N, K, i);
-        must(NNL_(ClassNLLCriterion_updateOutput)(N, K, x, target, loss, &bad, reduction));
-        must(NNL_(ClassNLLCriterion_updateGradInput)(N, K, target, dx, &bad, (real)1.5, reduction));
-        h = T_(hash)(T_(hash)(h, loss, 1), dx, N * K);
-    }
-    return h;
-}
-
-static uint64_t T_(run_mse)(int variant, int threads) {
-    static const int64_t long_sizes[] = {4095, 4096, 4097, 9000, MANY_CHEAP};
-    uint64_t h = HASH_START;
-    (void)variant;
-    for (int e = 0; e < EDGES + 5; e++) {
-        int64_t n = e < EDGES ? edge_sizes[e] : long_sizes[e - EDGES];
-        real *x = T_(in)(n, PLAIN, (uint32_t)(2 * e)), *t = T_(in)(n, PLAIN, (uint32_t)(2 * e + 1));
-        real *loss = T_(out)(1);
-        must(NNL_(MSECriterion_updateOutput)(n, x, t, loss, NNL_SUM, threads));
-        h = T_(hash)(h, loss, 1);
-        if (n == 0) continue;
-        must(NNL_(MSECriterion_updateOutput)(n, x, t, loss, NNL_MEAN, threads));
-        h = T_(hash)(h, loss, 1);
+    for (int e = 0; e <= EDGES; e++) {
+        int64_t n = e < EDGES ? edge_sizes[e] : MANY_CHEAP;
+        double rate = e < EDGES ? rates[e % 6] : 0.3;
+        real *x = T_(in)(n, SPECIAL, (uint32_t)e), *y = T_(out)(n);
+        if (variant == 0) {
+            must(NNL_(Dropout_updateOutput)(n, x, y, rate, SEED, 1u << 31, (uint32_t)e, threads));
+        } else {
+            must(NNL_(Dropout_updateGradInput)(n, x, y, rate, UINT64_MAX - SEED, 9, UINT32_MAX,
+                                               threads));
+        }
+        h = T_(hash)(h, y, n);
     }
     return h;
 }
@@ -256,6 +227,7 @@ static uint64_t T_(run_program)(int variant, int threads) {
          .weight = weight[0],
          .bias = bias[0]},
         {.layer = NNL_LAYER_TANH, .inputs = 33, .outputs = 33},
+        {.layer = NNL_DROPOUT, .inputs = 33, .outputs = 33, .rate = 0.5},
         {.layer = NNL_LINEAR, .inputs = 33, .outputs = 17, .weight = weight[1]},
         {.layer = NNL_THRESHOLD, .inputs = 17, .outputs = 17, .threshold = 0.1, .value = -0.5},
         {.layer = NNL_LINEAR,
@@ -271,7 +243,7 @@ static uint64_t T_(run_program)(int variant, int threads) {
     for (uint32_t i = 0; i < 6; i++) {
         int64_t N = row_counts[i];
         real *x = T_(in)(N * 20, PLAIN, 10 + i), *y = T_(out)(N * 10);
-        must(NNL_(Program_updateOutput)(N, 7, steps, x, y, threads));
+        must(NNL_(Program_updateOutput)(N, 8, steps, x, y, threads));
         h = T_(hash)(h, y, N * 10);
     }
     return h;
@@ -318,10 +290,12 @@ static uint64_t T_(run_wrong)(int variant, int threads) {
         NNL_(Exp_updateOutput)(-1, x, y, 1),
         NNL_(Exp_updateOutput)(1, x, y, 0),
         NNL_(SoftMax_updateOutput)(huge, huge, x, y, 1),
-        NNL_(MSECriterion_updateOutput)(0, x, x, y, NNL_MEAN, 1),
-        NNL_(ClassNLLCriterion_updateOutput)(2, 2, x, target, y, &bad, NNL_MEAN),
-        NNL_(CrossEntropyCriterion_updateOutput)(2, 2, x, target, NULL, y, NULL, &bad, NNL_MEAN, 1),
-        NNL_(CrossEntropyCriterion_updateOutput)(2, 2, x, NULL, NULL, y, NULL, &bad, NNL_MEAN, 1),
+        NNL_(MSECriterion_updateOutput)(0, 1, x, x, y, NULL, NNL_MEAN, 1),
+        NNL_(ClassNLLCriterion_updateOutput)(2, 2, x, target, y, NULL, NULL, &bad, -100, NNL_MEAN),
+        NNL_(CrossEntropyCriterion_updateOutput)(2, 2, x, target, NULL, y, NULL, NULL, NULL, &bad,
+                                                 0, -100, NNL_MEAN, 1),
+        NNL_(CrossEntropyCriterion_updateOutput)(2, 2, x, NULL, NULL, y, NULL, NULL, NULL, &bad, 0,
+                                                 -100, NNL_MEAN, 1),
         NNL_(Optimizer_update)(1, &(nnl_segment){4, x, y, {NULL}, 0, 0},
                                &(nnl_optimizer){.rule = NNL_RULE_SGD, .momentum = 1}, 1),
         NNL_(gather_rows)(2, 2, 2, x, target, y, &bad),
@@ -361,6 +335,17 @@ static const group T_(layer_groups)[] = {
     {"CrossEntropyCriterion gradient, probabilities", T_(run_cross_entropy), 3},
     {"ClassNLLCriterion", T_(run_nll), 0},
     {"MSECriterion", T_(run_mse), 0},
+    {"CrossEntropyCriterion weights, indices", T_(run_weighted_cross_entropy), 0},
+    {"CrossEntropyCriterion weights and smoothing, probabilities", T_(run_weighted_cross_entropy),
+     1},
+    {"CrossEntropyCriterion weights and smoothing, indices", T_(run_weighted_cross_entropy), 2},
+    {"CrossEntropyCriterion weights, probabilities", T_(run_weighted_cross_entropy), 3},
+    {"CrossEntropyCriterion ignored rows", T_(run_weighted_cross_entropy), 4},
+    {"ClassNLLCriterion weights", T_(run_weighted_nll), 0},
+    {"MSECriterion weights", T_(run_weighted_mse), 0},
+    {"count_correct", T_(run_count_correct), 0},
+    {"Dropout_updateOutput", T_(run_dropout), 0},
+    {"Dropout_updateGradInput", T_(run_dropout), 1},
     {"SGD_update", T_(run_sgd), 0},
     {"SGD_update momentum", T_(run_sgd), 1},
     {"Program_updateOutput SoftMax", T_(run_program), 0},

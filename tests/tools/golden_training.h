@@ -27,7 +27,8 @@ static void T_(learn)(const T_(network) *f, int64_t N, const real *x, const int6
     must(NNL_(Linear_updateOutput)(N, H, K, f->hidden, f->logits, f->weight[1], f->bias[1],
                                    NNL_IDENTITY, threads));
     must(NNL_(CrossEntropyCriterion_updateOutput)(N, K, f->logits, target, dense, f->loss,
-                                                  f->d_logits, &bad, NNL_MEAN, threads));
+                                                  f->d_logits, NULL, NULL, &bad, 0, -100, NNL_MEAN,
+                                                  threads));
     must(NNL_(Linear_accGradParameters)(N, H, K, f->hidden, f->d_logits, f->grad_weight[1],
                                         f->grad_bias[1], 1, threads));
     must(NNL_(Linear_updateGradInput)(N, H, K, f->d_logits, f->d_hidden, f->weight[1], NULL, 0,
@@ -43,7 +44,7 @@ static uint64_t T_(run_training)(int variant, int threads) {
     const int64_t D = T_(IN), H = T_(HIDDEN), K = T_(OUT), B = T_(BATCH), rows = T_(ROWS);
     const int64_t size = D * H + H + H * K + K;
     real *arena = T_(out)(size), *grad = T_(out)(size), *velocity = T_(out)(size);
-    T_(network) f = {.hidden = T_(out)(B * H), .logits = T_(out)(B * K), .loss = T_(out)(1)};
+    T_(network) f = {.hidden = T_(out)(B * H), .logits = T_(out)(B * K), .loss = T_(out)(2)};
     f.d_logits = T_(out)(B * K);
     f.d_hidden = T_(out)(B * H);
     T_(cut)(arena, f.weight, f.bias);

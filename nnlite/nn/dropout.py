@@ -1,0 +1,94 @@
+"""Dropout with a reproducible mask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .. import _check, ops
+from .._config import next_stream
+from .module import Module
+
+STEPS = 2**32  # after so many forward passes the masks come again
+STREAMS = 2**31
+
+
+class Dropout(Module):
+    """In training, sets elements to 0 with probability p and multiplies the rest by 1 / (1 - p).
+
+    In evaluation mode, in predict and in evaluate it changes nothing. The mask is a pure function
+    of (seed, stream, step, index of the element): seed and stream are drawn when the module is
+    made, as those of initial weights are (nn.manual_seed), and step counts the forward passes in
+    training. So results do not depend on threads, on the build, or on other random numbers.
+
+    Args:
+        p: probability of setting an element to 0, in [0, 1]; default 0.5.
+
+    Raises:
+        TypeError, ValueError: p is no number in [0, 1].
+
+    Source: Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, "Dropout: a simple way to
+    prevent neural networks from overfitting", Journal of Machine Learning Research 15 (2014).
+    """
+
+    recordable = True
+
+    def __init__(self, p: float = 0.5) -> None:
+        self.p = _check.number("Dropout", "p", p, 0, 1)
+        self.seed, stream = next_stream()
+        self.stream = stream % STREAMS
+        self.step = 0
+
+    def _run(self, x: np.ndarray, keep: bool) -> np.ndarray:
+        if not keep:
+            _check.floats("Dropout", "x", x)
+            return x.copy()
+        y, mask = ops.Dropout.forward(x, self.p, self.seed, self.stream, self.step)
+        self.step = (self.step + 1) % STEPS
+        self._keep((y.shape, y.dtype, mask))
+        return y
+
+    def _check_grad(self, saved: Any, grad_output: np.ndarray) -> None:
+        shape, dtype, _ = saved
+        _check.array("Dropout.backward", "grad_output", grad_output, dtype)
+        if grad_output.shape != shape:
+            raise ValueError(
+                f"Dropout.backward: grad_output: expected the shape of the output of forward, "
+                f"{shape}, got {grad_output.shape}"
+            )
+
+    def _grad(self, saved: Any, grad_output: np.ndarray, want_input: bool) -> Any:
+        return ops.Dropout.grad_input(saved[2], grad_output) if want_input else None
+
+    def _record(self, step: Any, activation: str | None) -> None:
+        ops.Dropout.record(step, self.p, self.seed, self.stream, self.step)
+
+    def random_state(self) -> dict[str, int]:
+        """What the next masks depend on, for a checkpoint: seed, stream and step."""
+        return {"seed": self.seed, "stream": self.stream, "step": self.step}
+
+    def load_random_state(self, state: Mapping[str, int]) -> None:
+        """Goes on with the masks of that state.
+
+        Raises:
+            TypeError, ValueError: not the names and integers of `random_state()`; nothing has
+                changed then.
+        """
+        operation, limits = "Dropout.load_random_state", {"seed": 2**64, "stream": STREAMS}
+        limits["step"] = STEPS
+        if not isinstance(state, Mapping) or set(state) != set(limits):
+            raise ValueError(
+                f"{operation}: state: expected a dict of seed, stream and step, got {state!r}; "
+                "take it from random_state()"
+            )
+        for name, limit in limits.items():
+            if _check.size(operation, name, state[name], 0) >= limit:
+                raise ValueError(
+                    f"{operation}: {name}: expected 0 <= {name} < {limit}, got {state[name]}"
+                )
+        self.seed, self.stream, self.step = (int(state[name]) for name in limits)
+
+    def _describe(self) -> str:
+        return f"p={self.p:g}"

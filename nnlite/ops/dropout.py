@@ -1,0 +1,48 @@
+"""Dropout; the mask is never stored."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import _native, functional
+from .._config import _State
+
+_pointer = _native.pointer
+Place = tuple[float, int, int, int]  # p, seed, stream, step
+
+
+class Dropout:
+    """y = x / (1 - p) where the element is kept, else 0; dx = dy / (1 - p) there, else 0.
+
+    The mask is computed again in the backward pass from (p, seed, stream, step).
+    """
+
+    layer = _native.DROPOUT
+
+    @staticmethod
+    def forward(
+        x: np.ndarray, p: float, seed: int, stream: int, step: int
+    ) -> tuple[np.ndarray, Place]:
+        """(y, what the mask is made of)."""
+        return functional.dropout(x, p, seed, stream, step), (p, seed, stream, step)
+
+    @staticmethod
+    def grad_input(saved: Place, grad: np.ndarray) -> np.ndarray:
+        """dy / (1 - p) where the element was kept, else 0."""
+        p, seed, stream, step = saved
+        out = np.empty(grad.shape, grad.dtype)
+        status = _native.KERNELS[grad.dtype].Dropout_updateGradInput(
+            grad.size, _pointer(grad), _pointer(out), p, seed, _native.DROPOUT_PURPOSE + stream,
+            step, _State.threads,
+        )  # fmt: skip
+        if status:
+            _native.fail("Dropout.backward", status)
+        return out
+
+    @staticmethod
+    def record(step: object, p: float, seed: int, stream: int, counter: int) -> None:
+        """Writes this call into a step of a C program."""
+        step.layer, step.outputs, step.rate = _native.DROPOUT, step.inputs, p  # type: ignore
+        step.seed, step.purpose, step.counter = (  # type: ignore
+            seed, _native.DROPOUT_PURPOSE + stream, counter,
+        )  # fmt: skip
