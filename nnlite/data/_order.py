@@ -11,6 +11,8 @@ from nnlite import _native
 # Purposes keep the streams of one seed apart; nnlite.nn.init has purpose 0.
 SHUFFLE = 2
 SPLIT = 3
+BLOCKS = 4  # the order of blocks of a file
+CHUNK = 1 << 31  # + the chunk's index: the order of rows in a chunk of a file
 
 
 def permutation(n: int, seed: int, epoch: int = 0, *, purpose: int = SHUFFLE) -> np.ndarray:
@@ -37,10 +39,17 @@ def permutation(n: int, seed: int, epoch: int = 0, *, purpose: int = SHUFFLE) ->
     n = _whole("n", n, 60)  # 2^60 rows are 2^63 bytes
     seed, epoch = _whole("seed", seed, 64), _whole("epoch", epoch, 32)
     order = np.empty(n, dtype=np.int64)
-    status = _native.common.random_permutation(n, _native.pointer(order), seed, purpose, epoch)
+    fill(order, seed, purpose, epoch)
+    return order
+
+
+def fill(order: np.ndarray, seed: int, purpose: int, epoch: int) -> None:
+    """Makes `order` (int64, contiguous) the random order of its indices; the caller has checked."""
+    status = _native.common.random_permutation(
+        len(order), _native.pointer(order), seed, purpose, epoch
+    )
     if status:
         _native.fail("permutation", status)
-    return order
 
 
 def _whole(name: str, value: int, bits: int) -> int:
