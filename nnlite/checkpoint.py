@@ -135,7 +135,7 @@ def load(path: Any, classes: Any = ()) -> Checkpoint:
 
 def restore(
     path: Any,
-    model: Module,
+    model: Module | Trainer,
     optimizer: Optimizer | None = None,
     trainer: Trainer | None = None,
 ) -> dict[str, Any]:
@@ -143,8 +143,9 @@ def restore(
 
     Args:
         path: the file.
-        model, optimizer, trainer: objects of the same classes and shapes as those saved; only those
-            given are set.
+        model: a Module of the architecture that was saved; or a Trainer, for it and its parts.
+        optimizer, trainer: of the same classes and arguments as those saved. The learning rate
+            comes from the file. What is not given is not read.
 
     Returns:
         The caller's own dict, `extra`.
@@ -154,6 +155,10 @@ def restore(
             Nothing has changed then.
         OSError: the file cannot be read.
     """
+    from .trainer import Trainer
+
+    if isinstance(model, Trainer):
+        trainer, model = model, model.model
     optimizer = _checked_optimizer("restore", model, optimizer, trainer)
     known = Classes((), "restore")
     with _opened(path, "restore") as (file, parts):

@@ -1,4 +1,4 @@
-"""nn.save and nn.load: every part comes back bit for bit, and goes on as if nothing had been."""
+"""nn.save and nn.load: every part comes back bit for bit."""
 
 from __future__ import annotations
 
@@ -6,90 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from helpers import DTYPES, F32, same_bytes, sha
+from helpers import DTYPES, F32, same_bytes
+from parts import FEATURES, Gain, data, network, weights
 
 import nnlite as nn
 from nnlite import _config
-
-ROWS, FEATURES, CLASSES = 40, 5, 3
-
-
-class Gain(nn.Module):
-    """A module of a user: an argument, a parameter, and state beside it."""
-
-    def __init__(self, width: int, start: float = 1.0) -> None:
-        self.width, self.start = width, start
-        self.factor = nn.Parameter(np.full(width, start, np.float32))
-        self.calls, self.mean = 0, np.zeros(width)
-
-    def _run(self, x, keep):
-        if keep:
-            self.calls += 1
-            self.mean = self.mean + x.mean(axis=0)
-            self._keep(x)
-        return x * self.factor.data
-
-    def _grad(self, saved, grad_output, want_input):
-        self.factor.grad += (saved * grad_output).sum(axis=0)
-        return grad_output * self.factor.data
-
-    def extra_state(self):
-        return {"calls": self.calls, "mean": self.mean}
-
-    def load_extra_state(self, state):
-        if state["mean"].shape != (self.width,):
-            raise ValueError("Gain: mean has another length")
-        self.calls, self.mean = int(state["calls"]), state["mean"]
-
-
-class Huber(nn.MSELoss):
-    """A loss of a user, with an argument."""
-
-    def __init__(self, delta: float) -> None:
-        super().__init__()
-        self.delta = delta
-
-
-class Resumable(nn.Trainer):
-    """A trainer whose state is simple to look at."""
-
-    def state_dict(self):
-        return {"json": {"seed": self.seed, "epoch": self.epoch, "best": math.inf},
-                "arrays": {"best": np.arange(3.0)}}  # fmt: skip
-
-    def load_state_dict(self, state):
-        assert state["json"]["best"] == math.inf
-        same_bytes(state["arrays"]["best"], np.arange(3.0))
-        self.seed, self.epoch = state["json"]["seed"], state["json"]["epoch"]
-
-
-def network(dtype=F32) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(FEATURES, 8, dtype=dtype, init="glorot_normal"), nn.Tanh(),
-        nn.Sequential(nn.Linear(8, 6, bias=False, dtype=dtype), nn.Sigmoid(), nn.Sequential()),
-        nn.Linear(6, CLASSES, dtype=dtype),
-    )  # fmt: skip
-
-
-def data(dtype=F32) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(3)
-    return rng.normal(size=(ROWS, FEATURES)).astype(dtype), rng.integers(0, CLASSES, ROWS)
-
-
-def train(model, optimizer, steps: int, first: int = 0) -> None:
-    """The loop by hand, over batches of 8."""
-    X, y = data(optimizer.dtype)
-    loss = nn.SoftmaxCE()
-    for step in range(first, first + steps):
-        rows = slice(step * 8 % ROWS, step * 8 % ROWS + 8)
-        optimizer.zero_grad()
-        loss(model(X[rows]), y[rows])
-        model.backward(loss.backward())
-        optimizer.step()
-
-
-def weights(model) -> str:
-    return sha(*(p.data for p in model.parameters()))
 
 
 @pytest.fixture
@@ -162,6 +83,33 @@ def test_nothing_in_the_process_changes(path):
     nn.load(path)
     assert (_config._State.seed, _config._State.stream) == before
     assert nn.Linear(3, 3).weight.data.any()  # initial weights are drawn again
+
+
+def test_dropout_goes_on_with_its_masks(path):
+    nn.manual_seed(9)
+    model = nn.Sequential(nn.Linear(FEATURES, 30), nn.Dropout(0.4))
+    X, _ = data()
+    masks = []
+    for _ in range(5):
+        masks.append(model(X) == 0)
+        model.forget()
+        if len(masks) == 3:
+            nn.save(path, model)
+    twin = nn.load(path).model
+    assert (twin[1].seed, twin[1].stream, twin[1].step) == (9, 1, 3)
+    for mask in masks[3:]:
+        assert 0.3 < mask.mean() < 0.5
+        assert ((twin(X) == 0) == mask).all()
+        twin.forget()
+
+
+@pytest.mark.parametrize("state", [{"seed": 1}, {"seed": -1, "stream": 0, "step": 0}, 3])
+def test_dropout_with_a_wrong_state(path, monkeypatch, state):
+    monkeypatch.setattr(nn.Dropout, "extra_state", lambda self: state)
+    nn.save(path, nn.Dropout())
+    monkeypatch.undo()
+    with pytest.raises(nn.CheckpointError, match=r"ValueError: Dropout\.load_extra_state"):
+        nn.load(path)
 
 
 # ---- classes of the user ----

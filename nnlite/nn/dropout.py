@@ -65,23 +65,23 @@ class Dropout(Module):
     def _record(self, step: Any, activation: str | None) -> None:
         ops.Dropout.record(step, self.p, self.seed, self.stream, self.step)
 
-    def random_state(self) -> dict[str, int]:
+    def extra_state(self) -> dict[str, int]:
         """What the next masks depend on, for a checkpoint: seed, stream and step."""
         return {"seed": self.seed, "stream": self.stream, "step": self.step}
 
-    def load_random_state(self, state: Mapping[str, int]) -> None:
+    def load_extra_state(self, state: Mapping[str, int]) -> None:
         """Goes on with the masks of that state.
 
         Raises:
-            TypeError, ValueError: not the names and integers of `random_state()`; nothing has
+            TypeError, ValueError: not the names and integers of `extra_state()`; nothing has
                 changed then.
         """
-        operation, limits = "Dropout.load_random_state", {"seed": 2**64, "stream": STREAMS}
+        operation, limits = "Dropout.load_extra_state", {"seed": 2**64, "stream": STREAMS}
         limits["step"] = STEPS
         if not isinstance(state, Mapping) or set(state) != set(limits):
             raise ValueError(
                 f"{operation}: state: expected a dict of seed, stream and step, got {state!r}; "
-                "take it from random_state()"
+                "take it from extra_state()"
             )
         for name, limit in limits.items():
             if _check.size(operation, name, state[name], 0) >= limit:
