@@ -6,9 +6,10 @@ instruction set and batch split, and code that reads like a textbook.
 
 __version__ = "0.1.0"
 
-from . import data, functional, optim
+from . import callbacks, data, functional, metrics, optim
 from ._config import get_num_threads, manual_seed, set_num_threads, show_config
 from .checkpoint import Checkpoint, CheckpointError, load, save
+from .history import History
 from .nn import (
     CrossEntropyLoss,
     Dropout,
@@ -27,7 +28,7 @@ from .nn import (
     Tanh,
     init,
 )
-from .trainer import History, Trainer
+from .trainer import Trainer
 
 __all__ = [
     "Checkpoint",
@@ -49,12 +50,14 @@ __all__ = [
     "SoftmaxCE",
     "Tanh",
     "Trainer",
+    "callbacks",
     "data",
     "functional",
     "get_num_threads",
     "init",
     "load",
     "manual_seed",
+    "metrics",
     "optim",
     "save",
     "set_num_threads",

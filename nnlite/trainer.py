@@ -10,40 +10,10 @@ import numpy as np
 
 from . import _check, _native
 from ._config import check_seed
+from .history import History
 from .nn.losses import Loss
 from .nn.module import PREDICT_ROWS, Module, converted, rows_of
 from .optim import Optimizer
-
-
-class History:
-    """What a fit measured: `history["loss"]` is a list with one number for each epoch.
-
-    Attributes:
-        history: dict of lists. Always: loss (mean over the epoch's samples) and seconds; with
-            class targets accuracy (on the batches, before each update); with validation data
-            val_loss and val_accuracy.
-    """
-
-    def __init__(self) -> None:
-        self.history: dict[str, list[float]] = {}
-
-    def append(self, **values: float) -> None:
-        """Adds one epoch."""
-        for name, value in values.items():
-            self.history.setdefault(name, []).append(value)
-
-    def __getitem__(self, name: str) -> list[float]:
-        return self.history[name]
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.history
-
-    def __len__(self) -> int:
-        return max((len(values) for values in self.history.values()), default=0)
-
-    def __repr__(self) -> str:
-        last = ", ".join(f"{name}={values[-1]:.4g}" for name, values in self.history.items())
-        return f"History({len(self)} epochs; last: {last})" if len(self) else "History(0 epochs)"
 
 
 class Trainer:

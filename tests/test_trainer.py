@@ -136,14 +136,14 @@ def test_history():
     trainer = trainer_of()
     history = trainer.fit(X, y, 4, 10, validation_data=(X[:20], y[:20]), verbose=0)
     names = {"loss", "accuracy", "val_loss", "val_accuracy", "seconds"}
-    assert set(history.history) == names and len(history) == 4 and "loss" in history
+    assert set(history.history) == names and history.epochs == 4 and "loss" in history
     assert all(len(values) == 4 for values in history.history.values())
     assert all(seconds > 0 for seconds in history["seconds"])
     measured = trainer.evaluate(X[:20], y[:20])  # as after the last epoch
     assert (history["val_loss"][-1], history["val_accuracy"][-1]) == tuple(measured.values())
     last = f"loss={history['loss'][-1]:.4g}, accuracy={history['accuracy'][-1]:.4g}, val_loss="
     assert repr(history).startswith(f"History(4 epochs; last: {last}")
-    assert repr(nn.History()) == "History(0 epochs)" and len(nn.History()) == 0
+    assert repr(nn.History()) == "History(0 epochs)" and nn.History().epochs == 0
     assert set(trainer_of().fit(X, y, 1, 10, verbose=0).history) == names - {
         "val_loss",
         "val_accuracy",

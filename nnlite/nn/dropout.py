@@ -66,18 +66,18 @@ class Dropout(Module):
         ops.Dropout.record(step, self.p, self.seed, self.stream, self.step)
 
     def extra_state(self) -> dict[str, int]:
-        """What the next masks depend on, for a checkpoint: seed, stream and step."""
+        """What the next masks depend on: seed, stream and step."""
         return {"seed": self.seed, "stream": self.stream, "step": self.step}
 
-    def load_extra_state(self, state: Mapping[str, int]) -> None:
+    def load_extra_state(self, state: Any) -> None:
         """Goes on with the masks of that state.
 
         Raises:
             TypeError, ValueError: not the names and integers of `extra_state()`; nothing has
                 changed then.
         """
-        operation, limits = "Dropout.load_extra_state", {"seed": 2**64, "stream": STREAMS}
-        limits["step"] = STEPS
+        operation = "Dropout.load_extra_state"
+        limits = {"seed": 2**64, "stream": STREAMS, "step": STEPS}
         if not isinstance(state, Mapping) or set(state) != set(limits):
             raise ValueError(
                 f"{operation}: state: expected a dict of seed, stream and step, got {state!r}; "
