@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import queue
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,6 +16,8 @@ def prefetched(
     What fill returned is the caller's until it asks for the next. An error of the thread is raised
     here; the thread has ended when this generator has, by its end, an error or close().
     """
+    import queue  # here alone, so that importing nnlite stays cheap
+
     free: queue.SimpleQueue[Any] = queue.SimpleQueue()
     ready: queue.SimpleQueue[tuple[Any, Any, BaseException | None]] = queue.SimpleQueue()
     stop, process = threading.Event(), os.getpid()
