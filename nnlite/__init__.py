@@ -6,8 +6,9 @@ instruction set and batch split, and code that reads like a textbook.
 
 __version__ = "0.1.0"
 
-from . import callbacks, data, functional, metrics, optim
+from . import autograd, callbacks, data, functional, metrics, optim
 from ._config import get_num_threads, manual_seed, set_num_threads, show_config
+from .autograd import Tensor, no_grad, tensor
 from .checkpoint import Checkpoint, CheckpointError, load, save
 from .history import History
 from .nn import (
@@ -49,7 +50,9 @@ __all__ = [
     "Softmax",
     "SoftmaxCE",
     "Tanh",
+    "Tensor",
     "Trainer",
+    "autograd",
     "callbacks",
     "data",
     "functional",
@@ -58,8 +61,10 @@ __all__ = [
     "load",
     "manual_seed",
     "metrics",
+    "no_grad",
     "optim",
     "save",
     "set_num_threads",
     "show_config",
+    "tensor",
 ]

@@ -2,6 +2,7 @@
 
 Arrays are C-contiguous float32 or float64; results are new arrays unless `out` is given. What the
 kernels refuse is listed in `nnlite._check`; nothing is written when an exception is raised.
+Called with a Tensor or Parameter, a function gives a Tensor and records the call (nnlite.autograd).
 """
 
 from __future__ import annotations
@@ -26,6 +27,21 @@ ACTIVATIONS = {
     "sigmoid": _native.SIGMOID,
     "tanh": _native.TANH,
 }
+
+graph: dict[str, Any] = {}  # the functions of nnlite.autograd, for calls with Tensors; filled there
+
+
+def _traced(*values: Any) -> bool:
+    """Whether a value is a Tensor or Parameter, which the functions in `graph` take."""
+    return any(hasattr(type(value), "__tensor__") for value in values)
+
+
+def _recorded(name: str, out: Any) -> Any:
+    """The function of `graph`; what is recorded cannot be written into an array."""
+    if out is not None:
+        raise TypeError(f"{name}: out: expected None with a Tensor, got {_check.describe(out)}")
+    return graph[name]
+
 
 _IN_PART = "out overlaps x in part; pass another array, or x itself"
 
@@ -87,6 +103,9 @@ def matmul(
     ):
         kernels = _native.F32
     else:
+        if _traced(a, b):
+            call = _recorded("matmul", out)
+            return call(a.T if transpose_a else a, b.T if transpose_b else b)
         kernels = _kernels_of("matmul", "a", a)
         _check.array("matmul", "b", b, kernels.dtype)
     try:
@@ -144,6 +163,8 @@ def linear(
         TypeError: dtypes are not equal float32 or float64.
         ValueError: shapes do not fit, or the activation is unknown.
     """
+    if (type(x) is not _ndarray or type(weight) is not _ndarray) and _traced(x, weight, bias):
+        return _recorded("linear", out)(x, weight, bias, activation)
     kernels = _kernels_of("linear", "weight", weight)
     dtype = kernels.dtype
     if weight.ndim != 2:
@@ -183,6 +204,8 @@ def _prepared(name: str, x: np.ndarray, out: np.ndarray | None) -> tuple[Any, np
 
 
 def _pointwise(name: str, kernel: str, x: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+    if type(x) is not _ndarray and _traced(x):
+        return _recorded(name, out)(x)
     kernels, out, source, to = _prepared(name, x, out)
     status = getattr(kernels, kernel)(x.size, source, to, _State.threads)
     if status:
@@ -238,6 +261,8 @@ def threshold(
 
 def relu(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """max(x, 0) of each element; NaN stays NaN; `out` may be x."""
+    if type(x) is not _ndarray and _traced(x):
+        return _recorded("relu", out)(x)
     kernels, out, source, to = _prepared("relu", x, out)
     status = kernels.Threshold_updateOutput(x.size, source, to, 0.0, 0.0, _State.threads)
     if status:
@@ -246,6 +271,8 @@ def relu(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
 
 
 def _rowwise(name: str, kernel: str, x: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+    if type(x) is not _ndarray and _traced(x):
+        return _recorded(name, out)(x)
     kernels, out, source, to = _prepared(name, x, out)
     if x.ndim == 0:
         raise ValueError(f"{name}: x: expected at least one dimension, got a scalar")
@@ -314,6 +341,10 @@ def softmax_ce(
     Source: Szegedy et al., "Rethinking the inception architecture for computer vision" (2016), for
     the smoothing.
     """
+    if type(logits) is not _ndarray and _traced(logits):
+        call = _recorded("softmax_ce", grad)
+        settings = (weight, label_smoothing, ignore_index, sample_weight)
+        return call(logits, target, reduction, *settings)
     return _criteria.softmax_ce(
         "softmax_ce", logits, target, _criteria.reduction("softmax_ce", reduction), grad, weight,
         label_smoothing, ignore_index, sample_weight,
@@ -339,6 +370,9 @@ def nll_loss(
     Raises:
         TypeError, ValueError, IndexError: as softmax_ce.
     """
+    if type(log_probabilities) is not _ndarray and _traced(log_probabilities):
+        settings = (weight, ignore_index, sample_weight)
+        return graph["nll_loss"](log_probabilities, target, reduction, *settings)
     return _criteria.nll(
         "nll_loss", log_probabilities, target, _criteria.reduction("nll_loss", reduction), weight,
         ignore_index, sample_weight,
@@ -363,6 +397,8 @@ def mse_loss(
     Raises:
         TypeError, ValueError: dtypes or shapes do not fit, or the mean of nothing.
     """
+    if (type(x) is not _ndarray or type(target) is not _ndarray) and _traced(x, target):
+        return graph["mse_loss"](x, target, reduction, sample_weight)
     code = _criteria.reduction("mse_loss", reduction)
     return _criteria.mse("mse_loss", x, target, code, sample_weight)[0]
 
@@ -410,6 +446,8 @@ def dropout(
     Source: Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, "Dropout: a simple way to
     prevent neural networks from overfitting", Journal of Machine Learning Research 15 (2014).
     """
+    if type(x) is not _ndarray and _traced(x):
+        return _recorded("dropout", out)(x, p, seed, stream, step)
     kernels, out, source, to = _prepared("dropout", x, out)
     p = _check.number("dropout", "p", p, 0, 1)
     for name, value, bits in (("seed", seed, 64), ("stream", stream, 31), ("step", step, 32)):

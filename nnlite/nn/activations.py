@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .. import ops
+from .. import autograd, ops
 from .module import Module
 
 
@@ -14,6 +14,7 @@ class _Activation(Module):
     """A module without parameters around one operation whose gradient needs one saved array."""
 
     op: ClassVar[Any]
+    function: ClassVar[str]  # the same in nnlite.autograd, for Tensors
     fused: ClassVar[str | None] = None  # the name under which a Linear before it computes it
 
     def _run(self, x: np.ndarray, keep: bool) -> np.ndarray:
@@ -21,6 +22,10 @@ class _Activation(Module):
         if keep:
             self._keep(saved)
         return y
+
+    def _graph(self, x: Any) -> Any:
+        function = getattr(autograd, self.function)
+        return super()._graph(x) if type(self)._run is not _Activation._run else function(x)
 
     recordable = True
 
@@ -35,6 +40,7 @@ class ReLU(_Activation):
     """max(x, 0) of each element; the gradient at 0 is 0, NaN stays NaN."""
 
     op = ops.Threshold
+    function = "relu"
     fused = "relu"
 
 
@@ -42,6 +48,7 @@ class Sigmoid(_Activation):
     """1 / (1 + e^-x) of each element; dx = dy y (1 - y)."""
 
     op = ops.Sigmoid
+    function = "sigmoid"
     fused = "sigmoid"
 
 
@@ -49,6 +56,7 @@ class Tanh(_Activation):
     """tanh(x) of each element; dx = dy (1 - y^2)."""
 
     op = ops.Tanh
+    function = "tanh"
     fused = "tanh"
 
 
@@ -59,9 +67,11 @@ class Softmax(_Activation):
     """
 
     op = ops.SoftMax
+    function = "softmax"
 
 
 class LogSoftmax(_Activation):
     """x_k - log sum_j e^x_j along the last axis; followed by NLLLoss it is SoftmaxCE."""
 
     op = ops.LogSoftMax
+    function = "log_softmax"

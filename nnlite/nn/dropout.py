@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _check, ops
+from .. import _check, autograd, ops
 from .._config import next_stream
 from .module import Module
 
@@ -48,6 +48,13 @@ class Dropout(Module):
         y, mask = ops.Dropout.forward(x, self.p, self.seed, self.stream, self.step)
         self.step = (self.step + 1) % STEPS
         self._keep((y.shape, y.dtype, mask))
+        return y
+
+    def _graph(self, x: Any) -> Any:
+        if not self.training:
+            return x
+        y = autograd.dropout(x, self.p, self.seed, self.stream, self.step)
+        self.step = (self.step + 1) % STEPS
         return y
 
     def _check_grad(self, saved: Any, grad_output: np.ndarray) -> None:

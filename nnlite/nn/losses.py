@@ -9,6 +9,9 @@ import numpy as np
 from .. import _check, _criteria, _native
 from .._config import _State
 from .._criteria import IGNORE_INDEX
+from ..autograd import losses
+from ..autograd.operation import as_tensor, on_graph
+from ._graph import loss_call
 
 _pointer = _native.pointer
 
@@ -50,11 +53,14 @@ class Loss:
         """The loss; keeps what backward needs.
 
         Args:
-            output: the model's output, rows first.
+            output: the model's output, rows first; with a Tensor the loss is a Tensor, whose graph
+                does backward's work.
             target: what the loss compares it with.
             sample_weight: (N,) weights of the rows in the dtype of output, finite and >= 0; rows of
                 weight 0 count for nothing, whatever they hold. None: 1 each.
         """
+        if type(output) is not np.ndarray and on_graph(output):
+            return loss_call(self, as_tensor(output), target, sample_weight)
         self._saved = None
         loss, self._saved = self._weighed(output, target, sample_weight)
         return loss
@@ -96,6 +102,13 @@ class Loss:
 
     def _grad(self, saved: Any) -> np.ndarray:
         raise TypeError(f"{type(self).__name__} must define _run and _grad")
+
+    def _slope(self, output: Any, target: Any, sample_weight: Any) -> Any:
+        """The gradient as a formula of the output, on Tensors; only derivatives of it need one."""
+        raise NotImplementedError(
+            f"{type(self).__name__}: its backward is a kernel without a formula on Tensors, so it "
+            "has first derivatives only; define _slope(output, target, sample_weight) to have more"
+        )
 
     def _settings(self) -> dict[str, Any]:
         """What the constructor was given, for the repr."""
@@ -217,6 +230,12 @@ class SoftmaxCE(_ClassLoss):
     ) -> float:
         return self._loss(output, target, None, sample_weight)
 
+    def _slope(self, output: Any, target: Any, sample_weight: Any) -> Any:
+        return losses.softmax_ce_slope(
+            output, target, self.reduction, self._weight_of(output._data), self.label_smoothing,
+            self.ignore_index, sample_weight,
+        )  # fmt: skip
+
     def _grad(self, saved: np.ndarray) -> np.ndarray:
         return saved
 
@@ -250,6 +269,11 @@ class NLLLoss(_ClassLoss):
         )  # fmt: skip
         kept = None if sample_weight is None else sample_weight.copy()
         return loss, (output.shape, output.dtype, target.copy(), weight, kept)
+
+    def _slope(self, output: Any, target: Any, sample_weight: Any) -> Any:
+        weight = self._weight_of(output._data)
+        settings = (self.reduction, weight, self.ignore_index, sample_weight)
+        return losses.nll_slope(output, target, *settings)
 
     def _grad(self, saved: Any) -> np.ndarray:
         shape, dtype, target, weight, sample_weight = saved
@@ -286,6 +310,9 @@ class MSELoss(Loss):
             type(self).__name__, output, target, self._code, sample_weight
         )
         return loss
+
+    def _slope(self, output: Any, target: Any, sample_weight: Any) -> Any:
+        return losses.mse_slope(output, target, self.reduction, sample_weight)
 
     def _grad(self, saved: Any) -> np.ndarray:
         output, target, sample_weight = saved

@@ -9,6 +9,8 @@ import numpy as np
 
 from .. import _check
 from .._settings import settings
+from ..autograd.operation import as_tensor, on_graph
+from ._graph import module_call
 from .parameter import Parameter, gather
 
 PREDICT_ROWS = 4096  # rows of one chunk of predict, unless told otherwise
@@ -40,12 +42,19 @@ class Module:
         """The output for a batch of rows; in training mode keeps what backward needs.
 
         Args:
-            x: a C-contiguous array of the module's dtype.
+            x: a C-contiguous array of the module's dtype; or a Tensor, for a Tensor whose graph
+                does backward's work.
 
         Raises:
             TypeError, ValueError: dtype or shape do not fit; nothing is kept then.
         """
+        if type(x) is not np.ndarray and on_graph(x):
+            return self._graph(as_tensor(x))
         return self._run(x, self.training)
+
+    def _graph(self, x: Any) -> Any:
+        """The output of a Tensor; by default `_run` and `_grad` as one call of the graph."""
+        return module_call(self, x)
 
     def backward(self, grad_output: np.ndarray) -> np.ndarray:
         """The gradient of the input; adds to `parameter.grad`.

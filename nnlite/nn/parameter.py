@@ -13,6 +13,9 @@ import numpy as np
 
 from .. import _check
 from .._config import claim
+from ..autograd.node import tick
+from ..autograd.tensor import Tensor
+from ._expression import Expression, ParameterLeaf, leaf_tensor
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 
@@ -31,9 +34,12 @@ def padded(count: int, dtype: np.dtype) -> int:
 
 
 class Arena:
-    """Two flat arrays, values and gradients, and the parameters that are views into them."""
+    """Two flat arrays, values and gradients, and the parameters that are views into them.
 
-    __slots__ = ("data", "grad", "members", "retired")
+    `changed` holds the time of the last change of the values, for graphs that need the old ones.
+    """
+
+    __slots__ = ("changed", "data", "grad", "members", "retired")
 
     def __init__(self, parameters: Sequence[Parameter]) -> None:
         dtype = parameters[0].dtype
@@ -41,6 +47,7 @@ class Arena:
         data, grad = aligned_zeros(total, dtype), aligned_zeros(total, dtype)
         self.data, self.grad = data, grad
         self.members = list(parameters)
+        self.changed = [0, 1]
         self.retired = False  # True once a member has moved to another arena
         offset = 0
         for p in parameters:
@@ -48,8 +55,10 @@ class Arena:
             offset += padded(p.size, dtype)
 
 
-class Parameter:
+class Parameter(Expression):
     """An array that an optimiser trains, and its gradient.
+
+    In expressions it stands for a Tensor: `(w ** 2).sum().backward()` adds to `w.grad`.
 
     Args:
         data: initial values, copied; float32 or float64, any shape.
@@ -71,6 +80,8 @@ class Parameter:
         self.shape, self.dtype, self.size = values.shape, dtype, values.size
         self._arena: Any = None
         self._offset = 0
+        self._leaf = ParameterLeaf(self)
+        self._as_tensor: Tensor | None = None
         self._data = values
         self._grad = np.zeros(values.shape, dtype)
         Arena([self])
@@ -86,6 +97,13 @@ class Parameter:
             self._arena.retired = True
         self._arena, self._offset = arena, offset
 
+    def __tensor__(self) -> Tensor:
+        """The parameter in a graph: a leaf whose gradient is added to `grad`."""
+        found = self._as_tensor
+        if found is None or found._data is not self._data:
+            found = self._as_tensor = leaf_tensor(self._leaf, self._data, self._arena.changed)
+        return found
+
     @property
     def data(self) -> np.ndarray:
         return self._data
@@ -93,6 +111,7 @@ class Parameter:
     @data.setter
     def data(self, value: Any) -> None:
         self._assign("data", self._data, value)
+        self._arena.changed[0] = tick()
 
     @property
     def grad(self) -> np.ndarray:

@@ -92,6 +92,11 @@ class Sequential(Module):
             self._keep(None)
         return x
 
+    def _graph(self, x: Any) -> Any:
+        for module in self.layers:
+            x = module(x)
+        return x
+
     def _infer(self, x: np.ndarray) -> np.ndarray:
         """Runs the recorded program of the chain; where there is none, the layers one by one."""
         if type(self).forward is not Module.forward or type(self)._run is not Sequential._run:

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import _check, _native
 from .._config import _State
+from ..autograd.node import tick
 from ..nn.parameter import Parameter, Segment, aligned_zeros, padded, segments
 
 
@@ -219,6 +220,8 @@ class Optimizer:
         status = _native.KERNELS[self.dtype].Optimizer_update(count, parts, numbers, _State.threads)
         if status:
             _native.fail(f"{type(self).__name__}.step", status)
+        for part in self._segments:
+            part.arena.changed[0] = tick()
 
     def zero_grad(self) -> None:
         """Sets the gradients of the parameters to zero."""

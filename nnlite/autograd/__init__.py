@@ -1,0 +1,154 @@
+"""The graph: Tensors, operations that record themselves, gradients by walking back.
+
+    x = nn.tensor([[1.0, 2.0]], requires_grad=True)
+    loss = (x @ w + b).relu().sum()
+    loss.backward()
+    x.grad
+
+A call whose inputs require a gradient makes a node (`node.py`); `backward` walks the nodes from the
+newest to the oldest (`engine.py`) and hands each the gradient of its output. There are no other
+moving parts: control flow is Python's, and every forward builds its graph anew.
+
+How an operation is defined
+---------------------------
+An operation is a class with the value and the gradient side by side, and the function made of it:
+
+    class Mul(Multilinear):
+        '''a b; da = g b, db = g a.'''
+        forward = np.multiply                       # on arrays
+
+        @staticmethod
+        def vjp(g, need, a, b):                     # on arrays or Tensors, the same formula
+            left, right = need
+            return (
+                None if left is None else sum_to(g * b, left.shape),
+                None if right is None else sum_to(g * a, right.shape),
+            )
+
+    mul = binary(Mul)
+
+- `vjp(g, need, *values, *params)`: g is the gradient of the output; `need` has for each input a
+  node with shape and dtype, or None when nobody asks; `values` are the inputs (`keeps_inputs =
+  True`) and then the output (`keeps_output = True`); `params` is what else forward got (axes,
+  shapes). An operation with one input returns its gradient, others a tuple.
+- First derivatives run vjp on arrays: no Tensor is made. With create_graph=True, or when tangents
+  are carried, the same vjp runs on Tensors, and its calls are recorded: second derivatives, and
+  tangents of gradients. So a formula uses operators, methods that arrays and Tensors share, and the
+  functions of this package, which take both; `value_of(x)` gives the array where a mask is needed.
+- `vjp_arrays`, when defined, replaces vjp on arrays: a kernel that does it in one pass.
+- The tangent `jvp(tangents, inputs, out, params)` is inherited: from `Elementwise` when
+  `derivative(*values, *params)` is given instead of vjp (y_i = f(x_i)); from `Linear` and
+  `Multilinear`, where it is the operation itself; else from Operation, by transposing vjp.
+- The function: `unary(Op)`, `binary(Op)` for one or two inputs without parameters (broadcast and
+  promoted, quick), or a Python function that checks its arguments and ends in
+  `apply(Op, *inputs, params=(...))`; `apply_many` for several outputs.
+- Its name goes into `methods.py` (as a method) and below.
+
+dtypes: NumPy's promotion. float32 and float64 give float64, by a recorded conversion, and each
+leaf's gradient has the leaf's dtype; a Python number takes the tensor's dtype; integer tensors take
+part and never have a gradient.
+"""
+
+from .. import functional
+from .anomaly import detect_anomaly
+from .arithmetic import (
+    abs,
+    add,
+    clip,
+    div,
+    equal,
+    greater,
+    greater_equal,
+    less,
+    less_equal,
+    maximum,
+    minimum,
+    mul,
+    neg,
+    not_equal,
+    power,
+    reciprocal,
+    sign,
+    sqrt,
+    square,
+    sub,
+    where,
+)  # fmt: skip
+from .elementary import (
+    cos,
+    erf,
+    exp,
+    expm1,
+    log,
+    log1p,
+    relu,
+    sigmoid,
+    sin,
+    softplus,
+    tanh,
+)  # fmt: skip
+from .engine import grad
+from .function import Context, Function
+from .linalg import (
+    cholesky,
+    det,
+    diag,
+    diagonal,
+    eigh,
+    inv,
+    logdet,
+    solve,
+    svd,
+    trace,
+    tril,
+    triu,
+)  # fmt: skip
+from .losses import mse_loss, nll_loss, softmax_ce
+from .methods import Methods
+from .neural import dropout, linear, log_softmax, softmax
+from .node import enable_grad, is_grad_enabled, no_grad
+from .products import dot, einsum, matmul, outer
+from .reductions import logsumexp, max, mean, min, norm, prod, std, var
+from .shaping import (
+    astype,
+    broadcast_to,
+    clone,
+    concatenate,
+    cumsum,
+    expand,
+    flatten,
+    flip,
+    moveaxis,
+    repeat,
+    reshape,
+    split,
+    squeeze,
+    stack,
+    sum,
+    swapaxes,
+    tile,
+    transpose,
+    unsqueeze,
+)  # fmt: skip
+from .tensor import Tensor, tensor
+
+__all__ = [
+    "Context", "Function", "Methods", "Tensor", "abs", "add", "astype", "broadcast_to",
+    "cholesky", "clip", "clone", "concatenate", "cos", "cumsum", "det", "detect_anomaly",
+    "diag", "diagonal", "div", "dot", "dropout", "eigh", "einsum", "enable_grad", "equal",
+    "erf", "exp", "expand", "expm1", "flatten", "flip", "grad", "greater", "greater_equal",
+    "inv", "is_grad_enabled", "less", "less_equal", "linear", "log", "log1p", "log_softmax",
+    "logdet", "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum", "moveaxis",
+    "mse_loss", "mul", "neg", "nll_loss", "no_grad", "norm", "not_equal", "outer", "power",
+    "prod", "reciprocal", "relu", "repeat", "reshape", "sigmoid", "sign", "sin", "softmax",
+    "softmax_ce", "softplus", "solve", "split", "sqrt", "square", "squeeze", "stack", "std",
+    "sub", "sum", "svd", "swapaxes", "tanh", "tensor", "tile", "trace", "transpose", "tril",
+    "triu", "unsqueeze", "var", "where",
+]  # fmt: skip
+
+functional.graph.update(
+    dropout=dropout, erf=erf, exp=exp, expm1=expm1, linear=linear, log=log, log1p=log1p,
+    log_softmax=log_softmax, matmul=matmul, mse_loss=mse_loss, nll_loss=nll_loss, relu=relu,
+    sigmoid=sigmoid,
+    softmax=softmax, softmax_ce=softmax_ce, tanh=tanh,
+)  # fmt: skip

@@ -1,0 +1,391 @@
+"""Arithmetic of elements: + - * / **, absolute value, maximum, minimum, where, comparison.
+
+Operands are broadcast as NumPy's; `sum_to` undoes it. Different dtypes meet in NumPy's common
+dtype by a recorded conversion; a Python number takes the dtype of the tensor.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .operation import (
+    Elementwise,
+    Linear,
+    Multilinear,
+    Operation,
+    apply,
+    as_tensor,
+    binary,
+    on_graph,
+    operand,
+    promoted,
+    reflected,
+    unary,
+    value_of,
+)  # fmt: skip
+from .shaping import sum_to
+from .tensor import Tensor, wrap
+
+
+class Add(Linear):
+    """a + b; da = g, db = g."""
+
+    forward = np.add
+
+    @staticmethod
+    def vjp(g: Any, need: Any) -> Any:
+        left, right = need
+        return (
+            None if left is None else sum_to(g, left.shape),
+            None if right is None else sum_to(g, right.shape),
+        )
+
+    @classmethod
+    def jvp(cls, tangents: tuple, inputs: tuple, out: Any, params: tuple) -> Any:
+        a, b = tangents
+        return _full(b if a is None else a if b is None else a + b, out)
+
+
+class Sub(Operation):
+    """a - b; da = g, db = -g."""
+
+    forward = np.subtract
+
+    @staticmethod
+    def vjp(g: Any, need: Any) -> Any:
+        left, right = need
+        return (
+            None if left is None else sum_to(g, left.shape),
+            None if right is None else sum_to(-g, right.shape),
+        )
+
+    @classmethod
+    def jvp(cls, tangents: tuple, inputs: tuple, out: Any, params: tuple) -> Any:
+        a, b = tangents
+        return _full(-b if a is None else a if b is None else a - b, out)
+
+
+def _full(t: Any, out: Any) -> Any:
+    """The tangent in the shape of the output, when the other operand was the larger one."""
+    from .shaping import expand
+
+    return t if t.shape == out.shape else expand(t, out.shape)
+
+
+class Mul(Multilinear):
+    """a b; da = g b, db = g a."""
+
+    forward = np.multiply
+
+    @staticmethod
+    def vjp(g: Any, need: Any, a: Any, b: Any) -> Any:
+        left, right = need
+        return (
+            None if left is None else sum_to(g * b, left.shape),
+            None if right is None else sum_to(g * a, right.shape),
+        )
+
+
+class Div(Operation):
+    """a / b; da = g / b, db = -g a / b^2."""
+
+    keeps_inputs = True
+    forward = np.true_divide
+
+    @staticmethod
+    def vjp(g: Any, need: Any, a: Any, b: Any) -> Any:
+        left, right = need
+        return (
+            None if left is None else sum_to(g / b, left.shape),
+            None if right is None else sum_to(-g * a / (b * b), right.shape),
+        )
+
+    @classmethod
+    def jvp(cls, tangents: tuple, inputs: tuple, out: Any, params: tuple) -> Any:
+        (ta, tb), (_, b) = tangents, inputs
+        if tb is None:
+            return _full(ta / b, out)
+        return (-out * tb if ta is None else ta - out * tb) / b
+
+
+class Power(Operation):
+    """a^b; da = g b a^(b-1), db = g a^b log a, and 0 where a = 0 <= b.
+
+    A number as exponent: `x ** 2` is a product, `x ** 0.5` the square root.
+    """
+
+    keeps_inputs = True
+    keeps_output = True
+    forward = np.power
+
+    @staticmethod
+    def vjp(g: Any, need: Any, a: Any, b: Any, y: Any) -> Any:
+        left, right = need
+        return (
+            None if left is None else sum_to(g * _power_slope(a, b), left.shape),
+            None if right is None else sum_to(g * _power_growth(a, b, y), right.shape),
+        )
+
+    @classmethod
+    def jvp(cls, tangents: tuple, inputs: tuple, out: Any, params: tuple) -> Any:
+        (ta, tb), (a, b) = tangents, inputs
+        base = None if ta is None else ta * _power_slope(a, b)
+        exponent = None if tb is None else tb * _power_growth(a, b, out)
+        return base if exponent is None else exponent if base is None else base + exponent
+
+
+def _power_slope(a: Any, b: Any) -> Any:
+    """b a^(b-1), and 0 for b = 0."""
+    exponent = value_of(b)
+    if np.all(exponent != 0):
+        return b * a ** (b - 1)
+    return where(exponent == 0, 0.0, b * a ** where(exponent == 0, 1.0, b - 1))
+
+
+def _power_growth(a: Any, b: Any, y: Any) -> Any:
+    """a^b log a, and 0 where a = 0 <= b."""
+    from .elementary import log
+
+    flat = (value_of(a) == 0) & (np.asarray(value_of(b)) >= 0)
+    if not flat.any():
+        return y * log(a)
+    return where(flat, 0.0, y * log(where(flat, 1.0, a)))
+
+
+class PowerOf(Elementwise):
+    """x^p for a number p; dx = g p x^(p-1)."""
+
+    name = "power"
+    keeps_inputs = True
+
+    @staticmethod
+    def forward(x: Any, p: float) -> Any:
+        return x**p
+
+    @staticmethod
+    def derivative(x: Any, p: float) -> Any:
+        return p * x ** (p - 1)
+
+
+class Neg(Linear):
+    """-x; dx = -g."""
+
+    forward = np.negative
+
+    @staticmethod
+    def vjp(g: Any, need: Any) -> Any:
+        return -g
+
+
+class Abs(Elementwise):
+    """|x|; dx = g sign(x), 0 at 0."""
+
+    keeps_inputs = True
+    forward = np.absolute
+
+    @staticmethod
+    def derivative(x: Any) -> Any:
+        return sign(x)
+
+
+class Square(Elementwise):
+    """x^2; dx = 2 g x."""
+
+    keeps_inputs = True
+    forward = np.square
+
+    @staticmethod
+    def derivative(x: Any) -> Any:
+        return x + x
+
+
+class Reciprocal(Elementwise):
+    """1 / x; dx = -g y^2."""
+
+    keeps_output = True
+
+    @staticmethod
+    def forward(x: Any) -> Any:
+        return 1.0 / x
+
+    @staticmethod
+    def derivative(y: Any) -> Any:
+        return -(y * y)
+
+
+class Sqrt(Elementwise):
+    """The square root; dx = g / (2 y), inf at 0."""
+
+    keeps_output = True
+    forward = np.sqrt
+
+    @staticmethod
+    def derivative(y: Any) -> Any:
+        return 0.5 / y
+
+
+class Where(Linear):
+    """a where the condition holds, else b; each receives g where it was chosen, 0 elsewhere."""
+
+    @staticmethod
+    def forward(a: Any, b: Any, condition: Any) -> Any:
+        return np.where(condition, a, b)
+
+    @staticmethod
+    def vjp(g: Any, need: Any, condition: Any) -> Any:
+        left, right = need
+        return (
+            None if left is None else sum_to(where(condition, g, 0.0), left.shape),
+            None if right is None else sum_to(where(condition, 0.0, g), right.shape),
+        )
+
+    @classmethod
+    def jvp(cls, tangents: tuple, inputs: tuple, out: Any, params: tuple) -> Any:
+        a, b = tangents
+        return _full(where(params[0], 0.0 if a is None else a, 0.0 if b is None else b), out)
+
+
+class _Choice(Operation):
+    """The larger or smaller of two; the gradient goes to the one that was chosen."""
+
+    keeps_inputs = True
+    takes_first: Any
+
+    @classmethod
+    def chosen(cls, a: Any, b: Any) -> Any:
+        """Where the value is a's: at ties, and where a is NaN."""
+        a, b = np.asarray(value_of(a)), np.asarray(value_of(b))
+        return cls.takes_first(a, b) | (a != a)
+
+    @classmethod
+    def vjp(cls, g: Any, need: Any, a: Any, b: Any) -> Any:
+        left, right = need
+        first = cls.chosen(a, b)
+        return (
+            None if left is None else sum_to(where(first, g, 0.0), left.shape),
+            None if right is None else sum_to(where(first, 0.0, g), right.shape),
+        )
+
+    @classmethod
+    def jvp(cls, tangents: tuple, inputs: tuple, out: Any, params: tuple) -> Any:
+        a, b = tangents
+        first = cls.chosen(*inputs)
+        return _full(where(first, 0.0 if a is None else a, 0.0 if b is None else b), out)
+
+
+class Maximum(_Choice):
+    """The larger of a and b; at ties the gradient goes to a. NaN in either gives NaN."""
+
+    forward = np.maximum
+    takes_first = np.greater_equal
+
+
+class Minimum(_Choice):
+    """The smaller of a and b; at ties the gradient goes to a. NaN in either gives NaN."""
+
+    forward = np.minimum
+    takes_first = np.less_equal
+
+
+class Clip(Elementwise):
+    """x limited to [low, high]; dx = g where low <= x <= high, else 0."""
+
+    keeps_inputs = True
+
+    @staticmethod
+    def forward(x: Any, low: Any, high: Any) -> Any:
+        return np.clip(x, low, high)
+
+    @staticmethod
+    def vjp(g: Any, need: Any, x: Any, low: Any, high: Any) -> Any:
+        return where(Clip.inside(x, low, high), g, 0.0)
+
+    @staticmethod
+    def inside(x: Any, low: Any, high: Any) -> Any:
+        x = value_of(x)
+        inside = np.ones(x.shape, bool) if low is None else ~(x < low)
+        return inside if high is None else inside & ~(x > high)
+
+    @classmethod
+    def jvp(cls, tangents: tuple, inputs: tuple, out: Any, params: tuple) -> Any:
+        return where(cls.inside(inputs[0], *params), tangents[0], 0.0)
+
+
+add, sub, mul, div = binary(Add), binary(Sub), binary(Mul), binary(Div)
+maximum, minimum, _power = binary(Maximum), binary(Minimum), binary(Power)
+neg, abs, square = unary(Neg), unary(Abs), unary(Square)
+reciprocal, sqrt = unary(Reciprocal), unary(Sqrt)
+radd, rsub, rmul, rdiv = reflected(add), reflected(sub), reflected(mul), reflected(div)
+
+
+def power(x: Any, p: Any) -> Any:
+    """x^p with NumPy's rules; a number p: 2 is `square`, 0.5 is `sqrt`."""
+    if type(p) is int or type(p) is float:
+        if type(x) is not Tensor:
+            if not on_graph(x):
+                return np.power(x, p)
+            x = as_tensor(x)
+        if p == 2:
+            return square(x)
+        if p == 1:
+            return apply(PowerOf, x, params=(1,))
+        if p == 0.5:
+            return sqrt(x)
+        if p == 0:
+            return mul(x, 0.0) * 0.0 + 1.0 if np.isfinite(x._data).all() else wrap(x._data**0)
+        return apply(PowerOf, x, params=(p,))
+    return _power(x, p)
+
+
+rpower = reflected(power)
+
+
+def sign(x: Any) -> Any:
+    """-1, 0 or 1; no gradient."""
+    return wrap(np.sign(as_tensor(x)._data)) if on_graph(x) else np.sign(x)
+
+
+def where(condition: Any, a: Any, b: Any) -> Any:
+    """a where the condition holds, else b.
+
+    Args:
+        condition: an array or Tensor of bool; no gradient.
+        a, b: Tensors, arrays or numbers; broadcast together.
+    """
+    condition = as_tensor(condition)._data if on_graph(condition) else condition
+    if not on_graph(a, b):
+        return np.where(condition, a, b)
+    a, b = operand(a), operand(b)
+    if type(a) is Tensor and type(b) is Tensor and a.dtype is not b.dtype:
+        a, b = promoted(a, b)
+    return apply(Where, a, b, params=(condition,))
+
+
+def clip(x: Any, low: Any = None, high: Any = None) -> Any:
+    """x limited to [low, high], numbers or arrays without gradient; None is no limit.
+
+    Raises:
+        ValueError: both limits are None.
+    """
+    if low is None and high is None:
+        raise ValueError("clip: low, high: expected at least one limit, got None for both")
+    low, high = (as_tensor(v)._data if on_graph(v) else v for v in (low, high))
+    return apply(Clip, x, params=(low, high))
+
+
+def _comparison(function: Any) -> Any:
+    def compare(a: Any, b: Any) -> Any:
+        a, b = operand(a), operand(b)
+        if a is NotImplemented or b is NotImplemented:
+            return NotImplemented
+        return wrap(function(value_of(a), value_of(b)))
+
+    compare.__doc__ = f"NumPy's {function.__name__}, element by element; no gradient."
+    return compare
+
+
+equal, not_equal = _comparison(np.equal), _comparison(np.not_equal)
+less, less_equal = _comparison(np.less), _comparison(np.less_equal)
+greater, greater_equal = _comparison(np.greater), _comparison(np.greater_equal)

@@ -1,0 +1,144 @@
+"""The operators and methods of Tensor: one page. Each is the function of the same name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import arithmetic, elementary, linalg, neural, products, reductions, shaping
+from .node import GRAD, state
+from .operation import on_graph, operand, record, value_of
+from .tensor import Tensor, touch, wrap
+
+
+def _in_place(function: Any) -> Any:
+    """x op= y: the same values in the same memory, and the call in the graph."""
+
+    def change(x: Any, y: Any) -> Any:
+        if not on_graph(y) and not isinstance(y, (np.ndarray, np.generic, int, float)):
+            return NotImplemented
+        before = _before_change(x, y)
+        after = function(before, y)
+        if after.shape != x.shape:
+            raise ValueError(f"in-place {function.__name__}: {x.shape} cannot become {after.shape}")
+        touch(x)
+        x._data[...] = after._data
+        if state.mode:
+            x._edge = after._edge if after._edge is not None else x._edge
+            if hasattr(after, "_tangent"):
+                x._tangent = after._tangent
+        return x
+
+    return change
+
+
+def _before_change(x: Any, y: Any) -> Any:
+    """The tensor as it is before a change in place; refuses changes that backward cannot know."""
+    y_edge = operand(y)._edge if on_graph(y) else None
+    if not state.mode & GRAD or (x._edge is None and y_edge is None):
+        return wrap(x._data)
+    if x.is_leaf and x.requires_grad:
+        raise RuntimeError(
+            "a leaf that requires a gradient cannot be changed in place while the graph is built; "
+            "use `with nn.no_grad():`, or compute a new tensor"
+        )
+    if len(x._changed) > 1:
+        raise RuntimeError(
+            "a tensor that shares memory with others cannot be changed in place while the graph "
+            "is built: they would lose their history; change a clone()"
+        )
+    before = wrap(x._data.copy())
+    before._edge = x._edge
+    if hasattr(x, "_tangent"):
+        before._tangent = x._tangent
+    return before
+
+
+class Methods:
+    """What a Tensor can do; see the functions."""
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+
+    __add__, __radd__, __iadd__ = arithmetic.add, arithmetic.radd, _in_place(arithmetic.add)
+    __sub__, __rsub__, __isub__ = arithmetic.sub, arithmetic.rsub, _in_place(arithmetic.sub)
+    __mul__, __rmul__, __imul__ = arithmetic.mul, arithmetic.rmul, _in_place(arithmetic.mul)
+    __truediv__, __rtruediv__ = arithmetic.div, arithmetic.rdiv
+    __itruediv__ = _in_place(arithmetic.div)
+    __pow__, __rpow__, __ipow__ = arithmetic.power, arithmetic.rpower, _in_place(arithmetic.power)
+    __matmul__, __rmatmul__ = products.matmul, products.rmatmul
+    __neg__, __abs__ = arithmetic.neg, arithmetic.abs
+
+    def __pos__(self) -> Any:
+        return self
+
+    __eq__, __ne__ = arithmetic.equal, arithmetic.not_equal  # type: ignore[assignment]
+    __lt__, __le__ = arithmetic.less, arithmetic.less_equal
+    __gt__, __ge__ = arithmetic.greater, arithmetic.greater_equal
+
+    def __invert__(self) -> Any:
+        return wrap(~value_of(self))
+
+    def __and__(self, other: Any) -> Any:
+        return wrap(value_of(self) & value_of(operand(other)))
+
+    def __or__(self, other: Any) -> Any:
+        return wrap(value_of(self) | value_of(operand(other)))
+
+    __getitem__ = shaping.getitem
+
+    def __setitem__(self: Any, index: Any, value: Any) -> None:
+        """x[index] = value, in the graph when a gradient flows to either."""
+        index = index if shaping.is_basic(index) else shaping.plain_index(index)
+        value = operand(value)
+        if value is NotImplemented:
+            raise TypeError("setitem: value: expected a Tensor, an array or a number")
+        before = _before_change(self, value)
+        data = value_of(value)
+        np.broadcast_to(data, self._data[index].shape)  # raises before anything changes
+        touch(self)
+        self._data[index] = data
+        if state.mode and (before._edge is not None or getattr(value, "_edge", None) is not None):
+            if type(value) is Tensor and value.dtype != self.dtype:
+                value = shaping.astype(value, self.dtype)
+            self._edge = None
+            record(shaping.Put, self, (before, value), (index,))
+
+    abs, square, sqrt = arithmetic.abs, arithmetic.square, arithmetic.sqrt
+    reciprocal, sign, clip = arithmetic.reciprocal, arithmetic.sign, arithmetic.clip
+    pow, maximum, minimum = arithmetic.power, arithmetic.maximum, arithmetic.minimum
+    exp, expm1, log, log1p = elementary.exp, elementary.expm1, elementary.log, elementary.log1p
+    sin, cos, erf = elementary.sin, elementary.cos, elementary.erf
+    sigmoid, tanh = elementary.sigmoid, elementary.tanh
+    relu, softplus = elementary.relu, elementary.softplus
+    softmax, log_softmax = neural.softmax, neural.log_softmax
+
+    sum, mean, prod = shaping.sum, reductions.mean, reductions.prod
+    max, min, logsumexp = reductions.max, reductions.min, reductions.logsumexp
+    var, std, norm = reductions.var, reductions.std, reductions.norm
+    cumsum = shaping.cumsum
+
+    reshape, transpose, swapaxes = shaping.reshape, shaping.transpose, shaping.swapaxes
+    moveaxis, squeeze, unsqueeze = shaping.moveaxis, shaping.squeeze, shaping.unsqueeze
+    flatten, flip, expand = shaping.flatten, shaping.flip, shaping.expand
+    broadcast_to, repeat, tile, split = (
+        shaping.broadcast_to, shaping.repeat, shaping.tile, shaping.split
+    )  # fmt: skip
+    astype, clone = shaping.astype, shaping.clone
+    T = property(shaping.transpose)
+
+    @property
+    def mT(self) -> Any:
+        """The transpose of the last two axes."""
+        return shaping.swapaxes(self, -1, -2)
+
+    matmul, dot, outer = products.matmul, products.dot, products.outer
+
+    trace, diag, triu, tril = linalg.trace, linalg.diag, linalg.triu, linalg.tril
+    inv, det, logdet = linalg.inv, linalg.det, linalg.logdet
+
+
+for _name, _value in vars(Methods).items():
+    if _name not in ("__module__", "__doc__", "__slots__", "__qualname__"):
+        setattr(Tensor, _name, _value)

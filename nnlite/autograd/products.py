@@ -1,0 +1,212 @@
+"""Products: matmul, dot, outer, einsum. Two matrices are multiplied by the kernel, with its bits.
+
+Source of the matrix gradients: Giles, "Collected matrix derivative results for forward and reverse
+mode algorithmic differentiation" (2008), section 2.2.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import functional
+from .arithmetic import binary, mul
+from .elementary import contiguous
+from .operation import Multilinear, as_tensor, on_graph, reflected
+from .shaping import expand, reshape, sum, sum_to, transpose
+
+
+def _flat(x: np.ndarray) -> tuple[np.ndarray, bool]:
+    """The matrix as the kernel takes it: (contiguous matrix, whether it is the transpose of x)."""
+    if x.flags.carray:
+        return x, False
+    turned = x.T
+    if turned.flags.carray:
+        return turned, True
+    return np.array(x, order="C"), False
+
+
+def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a b for arrays: the kernel for two float matrices of one dtype, else NumPy."""
+    if a.ndim == 2 and b.ndim == 2 and a.dtype is b.dtype and a.dtype.kind == "f":
+        if a.shape[1] != b.shape[0]:
+            raise ValueError(
+                f"matmul: inner sizes differ: a has shape {a.shape}, b {b.shape}; "
+                "a's last and b's first must be equal"
+            )
+        x, turn_x = _flat(a)
+        y, turn_y = _flat(b)
+        return functional.matmul(x, y, turn_x, turn_y)
+    if a.ndim == 0 or b.ndim == 0:
+        raise ValueError(f"matmul: a scalar has no product; use *: shapes {a.shape}, {b.shape}")
+    inner = b.shape[-2] if b.ndim > 1 else b.shape[0]
+    if a.shape[-1] != inner:
+        raise ValueError(f"matmul: inner sizes differ: a has shape {a.shape}, b {b.shape}")
+    return np.matmul(a, b)
+
+
+class MatMul(Multilinear):
+    """A B, and stacks of them; dA = G B^T, dB = A^T G."""
+
+    name = "matmul"
+    forward = staticmethod(_product)
+
+    @staticmethod
+    def vjp(g: Any, need: Any, a: Any, b: Any) -> Any:
+        left, right = need
+        if a.ndim == 2 and b.ndim == 2:
+            return (
+                None if left is None else matmul(g, b.T),
+                None if right is None else matmul(a.T, g),
+            )
+        return _stacked(g, left, right, a, b)
+
+
+def _stacked(g: Any, left: Any, right: Any, a: Any, b: Any) -> Any:
+    """The gradients where an operand is a vector or a stack of matrices: as matrices."""
+    rows = a if a.ndim > 1 else a.reshape((1, *a.shape))
+    columns = b if b.ndim > 1 else b.reshape((*b.shape, 1))
+    shape = (*g.shape, 1) if b.ndim == 1 else g.shape
+    if a.ndim == 1:
+        shape = (*shape[:-1], 1, shape[-1])
+    g = g.reshape(shape)
+    da = db = None
+    if left is not None:
+        da = sum_to(matmul(g, columns.swapaxes(-1, -2)), rows.shape).reshape(left.shape)
+    if right is not None:
+        db = sum_to(matmul(rows.swapaxes(-1, -2), g), columns.shape).reshape(right.shape)
+    return da, db
+
+
+_matmul = binary(MatMul)
+
+
+def matmul(a: Any, b: Any) -> Any:
+    """The matrix product with NumPy's rules: vectors, matrices, stacks that are broadcast."""
+    if type(a) is np.ndarray and type(b) is np.ndarray:
+        return _product(a, b)
+    if not on_graph(a, b):
+        return _product(np.asarray(a), np.asarray(b))
+    return _matmul(a, b)
+
+
+rmatmul = reflected(matmul)
+
+
+def dot(a: Any, b: Any) -> Any:
+    """NumPy's dot: inner product of vectors, matrix product, plain product with a scalar.
+
+    Raises:
+        ValueError: b has more than two dimensions; use matmul or einsum.
+    """
+    if np.ndim(a) == 0 or np.ndim(b) == 0:
+        return mul(a, b)
+    if np.ndim(b) > 2:
+        raise ValueError(f"dot: b: expected at most 2 dimensions, got shape {np.shape(b)}")
+    return matmul(a, b)
+
+
+def outer(a: Any, b: Any) -> Any:
+    """The matrix a_i b_j of the elements of a and b."""
+    return mul(reshape(a, (-1, 1)), reshape(b, (1, -1)))
+
+
+# einsum, two operands at a time.
+
+
+def einsum(subscripts: str, *operands: Any) -> Any:
+    """NumPy's einsum with letters: products are summed over letters that the result lacks.
+
+    Operands are taken from left to right, each pair as one (stacked) matrix product.
+
+    Args:
+        subscripts: such as "ij,jk->ik"; without "->" the result has the letters that occur once,
+            in alphabetical order. An ellipsis is not supported: reshape instead.
+
+    Raises:
+        ValueError: subscripts do not fit the operands.
+    """
+    terms, result = _parse(subscripts, operands)
+    values = [as_tensor(x) if on_graph(*operands) else np.asarray(x) for x in operands]
+    pairs = [_diagonals(t, x) for t, x in zip(terms, values, strict=True)]
+    letters, value = pairs[0]
+    for index, (other, x) in enumerate(pairs[1:], 1):
+        later = set(result).union(*[t for t, _ in pairs[index + 1 :]])
+        letters, value = _contract(letters, value, other, x, later)
+    letters, value = _summed(letters, value, set(result))
+    return transpose(value, tuple([letters.index(c) for c in result])) if letters else value
+
+
+def _parse(subscripts: str, operands: Any) -> tuple[list[str], str]:
+    text = subscripts.replace(" ", "")
+    left, arrow, result = text.partition("->")
+    terms = left.split(",")
+    if not arrow:
+        result = "".join(sorted(c for c in set(left) - {","} if left.count(c) == 1))
+    names = "".join(terms) + result
+    if not (names.isascii() and (names.isalpha() or not names)):
+        raise ValueError(f"einsum: expected letters, ',' and '->', got {subscripts!r}")
+    if len(terms) != len(operands):
+        raise ValueError(f"einsum: {len(terms)} terms in {subscripts!r}, {len(operands)} operands")
+    sizes: dict[str, int] = {}
+    for i, (term, x) in enumerate(zip(terms, operands, strict=True)):
+        shape = np.shape(x) if not hasattr(x, "shape") else x.shape
+        if len(term) != len(shape):
+            raise ValueError(f"einsum: operand {i} has shape {shape}, its term is {term!r}")
+        for letter, n in zip(term, shape, strict=True):
+            if sizes.setdefault(letter, n) != n:
+                raise ValueError(f"einsum: {letter!r} is {sizes[letter]} and {n} long")
+    if len(set(result)) != len(result) or not set(result) <= set(sizes):
+        raise ValueError(f"einsum: the result {result!r} needs each letter once, from a term")
+    return terms, result
+
+
+def _diagonals(term: str, x: Any) -> tuple[str, Any]:
+    """The operand without letters that stand twice: their diagonal."""
+    for letter in sorted(set(term)):
+        while term.count(letter) > 1:
+            i = term.index(letter)
+            j = term.index(letter, i + 1)
+            rest = [k for k in range(len(term)) if k not in (i, j)]
+            x = transpose(x, (i, j, *rest))
+            each = np.arange(x.shape[0])
+            x = x[each, each]
+            term = letter + "".join(term[k] for k in rest)
+    return term, x
+
+
+def _summed(term: str, x: Any, keep: set[str]) -> tuple[str, Any]:
+    """The operand summed over the letters that nobody needs."""
+    axes = tuple([i for i, c in enumerate(term) if c not in keep])
+    return ("".join(c for c in term if c in keep), sum(x, axes)) if axes else (term, x)
+
+
+def _contract(left: str, a: Any, right: str, b: Any, later: set[str]) -> tuple[str, Any]:
+    """One product of two operands: (batch, rows, inner) times (batch, inner, columns)."""
+    left, a = _summed(left, a, later | set(right))
+    right, b = _summed(right, b, later | set(left))
+    batch = [c for c in left if c in right and c in later]
+    inner = [c for c in left if c in right and c not in later]
+    rows = [c for c in left if c not in right]
+    columns = [c for c in right if c not in left]
+    size = {**dict(zip(left, a.shape, strict=True)), **dict(zip(right, b.shape, strict=True))}
+
+    def lengths(letters: list[str]) -> tuple[int, ...]:
+        return tuple([size[c] for c in letters])
+
+    def total(letters: list[str]) -> int:
+        return int(np.prod(lengths(letters), dtype=np.int64))
+
+    if not inner and not rows and not columns:
+        b = transpose(b, tuple([right.index(c) for c in left])) if left else b
+        return left, mul(a, b)
+    a = transpose(a, tuple([left.index(c) for c in batch + rows + inner]))
+    b = transpose(b, tuple([right.index(c) for c in batch + inner + columns]))
+    lead = (total(batch),) if batch else ()
+    a = reshape(a, (*lead, total(rows), total(inner)))
+    b = reshape(b, (*lead, total(inner), total(columns)))
+    return "".join(batch + rows + columns), reshape(matmul(a, b), lengths(batch + rows + columns))
+
+
+__all__ = ["contiguous", "dot", "einsum", "expand", "matmul", "outer"]

@@ -1,0 +1,236 @@
+"""Reductions over any axes: mean, max, min, prod, var, norm, logsumexp; the sum is in shaping.
+
+`axis` is None (all), a number, or a tuple; `keepdims` keeps reduced axes with length 1. Both as in
+NumPy.
+"""
+
+from __future__ import annotations
+
+import builtins
+import math
+from typing import Any
+
+import numpy as np
+
+from .arithmetic import abs, power, sqrt, square, where
+from .elementary import exp
+from .operation import Linear, Operation, apply, value_of
+from .shaping import axes_of, expand, kept_shape, reshape, spread, sum, transpose
+
+_reduce: Any = np.add.reduce
+_greatest: Any = np.maximum.reduce
+_least: Any = np.minimum.reduce
+_product: Any = np.multiply.reduce
+
+
+def _count(shape: tuple[int, ...], axes: tuple[int, ...] | None) -> int:
+    return math.prod(shape if axes is None else [shape[a] for a in axes])
+
+
+class Mean(Linear):
+    """The mean over n elements; dx = g / n, repeated along the axes."""
+
+    @staticmethod
+    def forward(x: Any, axes: Any, keepdims: bool) -> Any:
+        return _reduce(x, axes, None, None, keepdims) / _count(x.shape, axes)
+
+    @staticmethod
+    def vjp(g: Any, need: Any, axes: Any, keepdims: bool) -> Any:
+        shape = need[0].shape
+        return spread(g / _count(shape, axes), shape, axes, keepdims)
+
+
+class _Extremum(Operation):
+    """The largest or smallest element; the gradient goes to the first of them. NaN is larger."""
+
+    keeps_inputs = True
+    place: Any
+
+    @classmethod
+    def first(cls, x: Any, axes: Any) -> np.ndarray:
+        """True at the first extremum along the axes, in the shape of x."""
+        x = value_of(x)
+        axes = tuple(range(x.ndim)) if axes is None else axes
+        rest = tuple([i for i in range(x.ndim) if i not in axes])
+        order = rest + axes
+        turned = x.transpose(order)
+        flat = turned.reshape(*[x.shape[i] for i in rest], -1)
+        mask = np.zeros(flat.shape, bool)
+        np.put_along_axis(mask, cls.place(flat, -1)[..., None], True, -1)
+        return mask.reshape(turned.shape).transpose(np.argsort(order))
+
+    @classmethod
+    def vjp(cls, g: Any, need: Any, x: Any, axes: Any, keepdims: bool) -> Any:
+        return where(cls.first(x, axes), spread(g, x.shape, axes, keepdims), 0.0)
+
+    @classmethod
+    def jvp(cls, tangents: tuple, inputs: tuple, out: Any, params: tuple) -> Any:
+        axes, keepdims = params
+        return sum(where(cls.first(inputs[0], axes), tangents[0], 0.0), axes, keepdims)
+
+
+class Max(_Extremum):
+    """The maximum over axes; the gradient goes to the first one."""
+
+    place = np.argmax
+
+    @staticmethod
+    def forward(x: Any, axes: Any, keepdims: bool) -> Any:
+        return _greatest(x, axes, None, None, keepdims)
+
+
+class Min(_Extremum):
+    """The minimum over axes; the gradient goes to the first one."""
+
+    place = np.argmin
+
+    @staticmethod
+    def forward(x: Any, axes: Any, keepdims: bool) -> Any:
+        return _least(x, axes, None, None, keepdims)
+
+
+class Prod(Operation):
+    """The product over axes; dx_i = g times the product of the others, exact at zeros too."""
+
+    keeps_inputs = True
+    keeps_output = True
+
+    @staticmethod
+    def forward(x: Any, axes: Any, keepdims: bool) -> Any:
+        return _product(x, axes, None, None, keepdims)
+
+    @staticmethod
+    def vjp(g: Any, need: Any, x: Any, y: Any, axes: Any, keepdims: bool) -> Any:
+        g = spread(g, x.shape, axes, keepdims)
+        if value_of(x).all():
+            return g * (spread(y, x.shape, axes, keepdims) / x)
+        return g * products_of_others(x, axes)
+
+
+def products_of_others(x: Any, axes: Any) -> Any:
+    """For each element the product of the others along the axes: n products of n factors."""
+    axes = tuple(range(x.ndim)) if axes is None else axes
+    rest = tuple([i for i in range(x.ndim) if i not in axes])
+    order = rest + axes
+    turned = transpose(x, order)
+    lead = tuple([x.shape[i] for i in rest])
+    n = _count(x.shape, axes)
+    square_ = expand(reshape(turned, (*lead, 1, n)), (*lead, n, n))
+    others = prod(where(np.eye(n, dtype=bool), 1.0, square_), -1)
+    back = tuple([order.index(i) for i in range(x.ndim)])
+    return transpose(reshape(others, turned.shape), back)
+
+
+class Norm(Operation):
+    """sqrt(sum of x^2); dx = g x / y, and 0 where y = 0."""
+
+    keeps_inputs = True
+    keeps_output = True
+
+    @staticmethod
+    def forward(x: Any, axes: Any, keepdims: bool) -> Any:
+        return np.sqrt(_reduce(x * x, axes, None, None, keepdims))
+
+    @staticmethod
+    def vjp(g: Any, need: Any, x: Any, y: Any, axes: Any, keepdims: bool) -> Any:
+        zero = value_of(y) == 0
+        scaled = where(zero, 0.0, g / where(zero, 1.0, y)) if zero.any() else g / y
+        return x * spread(scaled, x.shape, axes, keepdims)
+
+
+class LogSumExp(Operation):
+    """log of the sum of e^x, without overflow; dx = g e^(x - y)."""
+
+    keeps_inputs = True
+    keeps_output = True
+
+    @staticmethod
+    def forward(x: Any, axes: Any, keepdims: bool) -> Any:
+        top = _greatest(x, axes, None, None, True)
+        top = np.where(np.isfinite(top), top, top.dtype.type(0))
+        with np.errstate(divide="ignore"):  # log 0 = -inf is the sum of nothing
+            y = np.log(_reduce(np.asarray(exp(x - top)), axes, None, None, True)) + top
+        return y if keepdims else y.reshape(_dropped(x.shape, axes))
+
+    @staticmethod
+    def vjp(g: Any, need: Any, x: Any, y: Any, axes: Any, keepdims: bool) -> Any:
+        y, g = (spread(v, x.shape, axes, keepdims) for v in (y, g))
+        dead = value_of(y) == -np.inf
+        if dead.any():
+            x, y = where(dead, -np.inf, x), where(dead, 0.0, y)
+        return g * exp(x - y)
+
+
+def _dropped(shape: tuple[int, ...], axes: Any) -> tuple[int, ...]:
+    return () if axes is None else tuple([n for i, n in enumerate(shape) if i not in axes])
+
+
+def _reduction(operation: str, op: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+    return apply(op, x, params=(axes_of(operation, axis, np.ndim(x)), keepdims))
+
+
+def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The mean; of no elements it is NaN, as NumPy's."""
+    return _reduction("mean", Mean, x, axis, keepdims)
+
+
+def _not_empty(operation: str, x: Any, axis: Any) -> None:
+    if _count(np.shape(x), axes_of(operation, axis, np.ndim(x))) == 0:
+        raise ValueError(f"{operation}: the {operation} of no elements does not exist")
+
+
+def max(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The maximum; the gradient goes to the first one in the order of the elements."""
+    _not_empty("max", x, axis)
+    return _reduction("max", Max, x, axis, keepdims)
+
+
+def min(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The minimum; the gradient goes to the first one in the order of the elements."""
+    _not_empty("min", x, axis)
+    return _reduction("min", Min, x, axis, keepdims)
+
+
+def prod(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The product; its gradient is exact at zeros too."""
+    return _reduction("prod", Prod, x, axis, keepdims)
+
+
+def var(x: Any, axis: Any = None, keepdims: bool = False, ddof: int = 0) -> Any:
+    """The variance: sum of (x - mean)^2 over (n - ddof), as NumPy's (PyTorch's has ddof = 1)."""
+    axes = axes_of("var", axis, np.ndim(x))
+    n = _count(np.shape(x), axes) - ddof
+    if n <= 0:
+        raise ValueError(f"var: {n + ddof} elements are too few for ddof={ddof}")
+    return sum(square(x - mean(x, axes, True)), axes, keepdims) / n
+
+
+def std(x: Any, axis: Any = None, keepdims: bool = False, ddof: int = 0) -> Any:
+    """The standard deviation, sqrt(var)."""
+    return sqrt(var(x, axis, keepdims, ddof))
+
+
+def norm(x: Any, ord: Any = 2, axis: Any = None, keepdims: bool = False) -> Any:
+    """(sum of |x|^ord)^(1/ord) of the elements; inf and -inf are max and min of |x|.
+
+    For matrices ord = 2 is the Frobenius norm. The gradient at 0 is 0 for ord = 2.
+    """
+    if ord == 2:
+        return _reduction("norm", Norm, x, axis, keepdims)
+    if ord == 1:
+        return sum(abs(x), axis, keepdims)
+    if ord in (math.inf, -math.inf):
+        return (max if ord > 0 else min)(abs(x), axis, keepdims)
+    if isinstance(ord, builtins.bool) or not isinstance(ord, (int, float)) or ord <= 0:
+        raise ValueError(f"norm: ord: expected a positive number, inf or -inf, got {ord!r}")
+    return power(sum(power(abs(x), float(ord)), axis, keepdims), 1.0 / ord)
+
+
+def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """log of the sum of e^x, for x of any finite size; -inf for nothing but -inf."""
+    return _reduction("logsumexp", LogSumExp, x, axis, keepdims)
+
+
+__all__ = [
+    "kept_shape", "logsumexp", "max", "mean", "min", "norm", "prod", "std", "var",
+]  # fmt: skip

@@ -1,0 +1,493 @@
+"""Shapes and places: reshape, transpose, expand and its reverse, indexing, joining, sums.
+
+All of these are linear and keep no values. They come in pairs, each the backward of the other:
+sum and expand, index and scatter, concatenate and slices.
+"""
+
+from __future__ import annotations
+
+import builtins
+from typing import Any
+
+import numpy as np
+
+from .operation import Linear, apply, as_tensor, on_graph, promoted
+from .tensor import Tensor, wrap
+
+_empty = np.empty
+_reduce: Any = np.add.reduce
+
+
+def sum_to(g: Any, shape: tuple[int, ...]) -> Any:
+    """The sum of g over the axes along which `shape` was broadcast: the reverse of `expand`."""
+    got = g.shape
+    if got == shape:
+        return g
+    extra = len(got) - len(shape)
+    axes = (*range(extra), *[i + extra for i, n in enumerate(shape) if n == 1 != got[i + extra]])
+    return sum(g, axes).reshape(shape)
+
+
+def axes_of(operation: str, axis: Any, ndim: int) -> tuple[int, ...] | None:
+    """Axes as sorted numbers from 0; None for all.
+
+    Raises:
+        ValueError: an axis does not exist, or twice.
+    """
+    if axis is None:
+        return None
+    axes = axis if isinstance(axis, (tuple, list)) else (axis,)
+    found = []
+    for a in axes:
+        if not isinstance(a, (int, np.integer)):
+            raise TypeError(f"{operation}: axis: expected integers, got {type(a).__name__}")
+        if not -ndim <= a < ndim:
+            raise ValueError(
+                f"{operation}: axis {a} does not exist; the tensor has {ndim} dimensions"
+            )
+        found.append(int(a) % ndim)
+    if len(set(found)) != len(found):
+        raise ValueError(f"{operation}: axis: {axis} names one twice")
+    return tuple(sorted(found))
+
+
+def kept_shape(shape: tuple[int, ...], axes: tuple[int, ...] | None) -> tuple[int, ...]:
+    """The shape of a reduction that keeps its axes with length 1."""
+    if axes is None:
+        return (1,) * len(shape)
+    return tuple([1 if i in axes else n for i, n in enumerate(shape)])
+
+
+def spread(g: Any, shape: tuple[int, ...], axes: Any, keepdims: bool) -> Any:
+    """The gradient (or value) of a reduction, repeated along the axes that it reduced."""
+    if axes is not None and not keepdims:
+        g = g.reshape(kept_shape(shape, axes))
+    return expand(g, shape)
+
+
+class Sum(Linear):
+    """The sum over axes; dx = g, repeated along them."""
+
+    @staticmethod
+    def forward(x: Any, axes: Any, keepdims: bool) -> Any:
+        return _reduce(x, axes, None, None, keepdims)
+
+    @staticmethod
+    def vjp(g: Any, need: Any, axes: Any, keepdims: bool) -> Any:
+        return spread(g, need[0].shape, axes, keepdims)
+
+
+class Expand(Linear):
+    """x repeated to a larger shape, as in broadcasting; dx = the sum of g over the repetitions."""
+
+    @staticmethod
+    def forward(x: Any, shape: tuple[int, ...]) -> Any:
+        out = _empty(shape, x.dtype)
+        out[...] = x
+        return out
+
+    @staticmethod
+    def vjp(g: Any, need: Any, shape: tuple[int, ...]) -> Any:
+        return sum_to(g, need[0].shape)
+
+
+class Reshape(Linear):
+    """The same elements in another shape; dx = g in the shape of x."""
+
+    is_view = True
+
+    @staticmethod
+    def forward(x: Any, shape: tuple[int, ...]) -> Any:
+        return x.reshape(shape)
+
+    @staticmethod
+    def vjp(g: Any, need: Any, shape: tuple[int, ...]) -> Any:
+        return g.reshape(need[0].shape)
+
+
+class Transpose(Linear):
+    """Axes in another order; dx = g in the old order."""
+
+    is_view = True
+
+    @staticmethod
+    def forward(x: Any, axes: Any) -> Any:
+        return x.transpose(axes)
+
+    @staticmethod
+    def vjp(g: Any, need: Any, axes: Any) -> Any:
+        if axes is None:
+            return g.transpose()
+        back = [0] * len(axes)
+        for i, a in enumerate(axes):
+            back[a] = i
+        return g.transpose(tuple(back))
+
+
+class Index(Linear):
+    """x[index]; dx = g at those places, 0 elsewhere; places taken twice receive both."""
+
+    @staticmethod
+    def forward(x: Any, index: Any) -> Any:
+        return x[index]
+
+    @staticmethod
+    def vjp(g: Any, need: Any, index: Any) -> Any:
+        return scatter(g, need[0].shape, index)
+
+
+class IndexView(Index):
+    """x[index] with slices and integers: a view."""
+
+    name = "index"
+    is_view = True
+
+    @staticmethod
+    def forward(x: Any, index: Any) -> Any:
+        part = x[index]
+        if type(part) is np.ndarray:
+            return part
+        return x[(*(index if type(index) is tuple else (index,)), ...)]  # a view, not a number
+
+
+class Scatter(Linear):
+    """Zeros with g added at the places of an index; dg = the gradient at those places."""
+
+    @staticmethod
+    def forward(g: Any, shape: tuple[int, ...], index: Any) -> Any:
+        out = np.zeros(shape, g.dtype)
+        if is_basic(index):
+            out[index] = g
+        else:
+            np.add.at(out, index, g)
+        return out
+
+    @staticmethod
+    def vjp(g: Any, need: Any, shape: tuple[int, ...], index: Any) -> Any:
+        return g[index]
+
+
+class Put(Linear):
+    """x with v at the places of an index: `x[index] = v`; dx = g with 0 there, dv = g there."""
+
+    name = "setitem"
+
+    @staticmethod
+    def forward(x: Any, v: Any, index: Any) -> Any:
+        out = np.array(x)
+        out[index] = v
+        return out
+
+    @staticmethod
+    def vjp(g: Any, need: Any, index: Any) -> Any:
+        x, v = need
+        return (
+            None if x is None else apply(Put, g, wrap_like(g, 0.0), params=(index,)),
+            None if v is None else sum_to(g[index], v.shape),
+        )
+
+
+def wrap_like(g: Any, value: float) -> Any:
+    """A number in the dtype of g, as an array; as a Tensor where g is one."""
+    constant = np.array(value, g.dtype)
+    return wrap(constant) if type(g) is Tensor else constant
+
+
+class Concatenate(Linear):
+    """Tensors joined along an axis, whose ends along it are `ends`; each gets its part of g."""
+
+    @staticmethod
+    def forward(*args: Any) -> Any:
+        *arrays, axis, _ = args
+        return np.concatenate(arrays, axis=axis)
+
+    @staticmethod
+    def vjp(g: Any, need: Any, axis: int, ends: tuple[int, ...]) -> Any:
+        before = (slice(None),) * axis
+        starts = (0, *ends[:-1])
+        return tuple(
+            None if p is None else g[(*before, slice(i, j))]
+            for p, i, j in zip(need, starts, ends, strict=True)
+        )
+
+
+class Flip(Linear):
+    """The elements along axes in reverse order; dx = g reversed."""
+
+    @staticmethod
+    def forward(x: Any, axes: Any) -> Any:
+        return np.flip(x, axes)
+
+    @staticmethod
+    def vjp(g: Any, need: Any, axes: Any) -> Any:
+        return flip(g, axes)
+
+
+class Cumsum(Linear):
+    """y_i = sum of x_j for j <= i along an axis; dx_j = sum of g_i for i >= j."""
+
+    @staticmethod
+    def forward(x: Any, axis: int) -> Any:
+        return np.cumsum(x, axis=axis)
+
+    @staticmethod
+    def vjp(g: Any, need: Any, axis: int) -> Any:
+        return flip(cumsum(flip(g, (axis,)), axis), (axis,))
+
+
+class Astype(Linear):
+    """The values in another float dtype; dx = g in the dtype of x."""
+
+    @staticmethod
+    def forward(x: Any, dtype: Any) -> Any:
+        return x.astype(dtype)
+
+    @staticmethod
+    def vjp(g: Any, need: Any, dtype: Any) -> Any:
+        return astype(g, need[0].dtype)
+
+
+class Clone(Linear):
+    """A copy of the values; dx = g."""
+
+    @staticmethod
+    def forward(x: Any) -> Any:
+        return x.copy()
+
+    @staticmethod
+    def vjp(g: Any, need: Any) -> Any:
+        return g
+
+
+# The functions.
+
+
+def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The sum over all elements, or over an axis or a tuple of axes."""
+    if axis is not None:
+        axis = axes_of("sum", axis, x.ndim if hasattr(x, "ndim") else np.ndim(x))
+    return apply(Sum, x, params=(axis, keepdims))
+
+
+def expand(x: Any, shape: Any) -> Any:
+    """x repeated to a larger shape by the rules of broadcasting. Also named broadcast_to.
+
+    Raises:
+        ValueError: x cannot be broadcast to that shape.
+    """
+    if type(x) is Tensor or on_graph(x):
+        x = as_tensor(x)
+        try:
+            return apply(Expand, x, params=(shape,))
+        except ValueError:
+            raise ValueError(f"expand: shape {x.shape} cannot be broadcast to {shape}") from None
+    return Expand.forward(np.asarray(x), shape)
+
+
+broadcast_to = expand
+
+
+def reshape(x: Any, *shape: Any) -> Any:
+    """The same elements in another shape; one length may be -1, which is what is left."""
+    if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
+        shape = tuple(shape[0])
+    return apply(Reshape, x, params=(shape,))
+
+
+def transpose(x: Any, *order: Any) -> Any:
+    """Axes in the order given, or reversed; as NumPy's."""
+    axes: Any = order
+    if len(order) == 1 and (order[0] is None or isinstance(order[0], (tuple, list))):
+        axes = order[0] or ()
+    if not axes:
+        return apply(Transpose, x, params=(None,))
+    ndim = x.ndim
+    found = tuple([axes_of("transpose", a, ndim)[0] for a in axes])  # type: ignore[index]
+    if len(set(found)) != ndim:
+        raise ValueError(f"transpose: axes: expected an order of {ndim} axes, got {tuple(axes)}")
+    return apply(Transpose, x, params=(found,))
+
+
+def swapaxes(x: Any, a: int, b: int) -> Any:
+    """x with two axes exchanged."""
+    order = list(range(x.ndim))
+    (i,), (j,) = axes_of("swapaxes", a, x.ndim), axes_of("swapaxes", b, x.ndim)  # type: ignore
+    order[i], order[j] = order[j], order[i]
+    return apply(Transpose, x, params=(tuple(order),))
+
+
+def moveaxis(x: Any, source: Any, destination: Any) -> Any:
+    """x with axes moved to other places, as NumPy's."""
+    source = source if isinstance(source, (tuple, list)) else (source,)
+    destination = destination if isinstance(destination, (tuple, list)) else (destination,)
+    pairs = sorted((d % x.ndim, s % x.ndim) for s, d in zip(source, destination, strict=True))
+    order = [i for i in range(x.ndim) if i not in [s for _, s in pairs]]
+    for place, axis in pairs:
+        order.insert(place, axis)
+    return transpose(x, tuple(order))
+
+
+def squeeze(x: Any, axis: Any = None) -> Any:
+    """x without its axes of length 1, or without those given."""
+    axes = axes_of("squeeze", axis, x.ndim)
+    if axes is not None:
+        for a in axes:
+            if x.shape[a] != 1:
+                raise ValueError(f"squeeze: axis {a} has length {x.shape[a]}, expected 1")
+    keep = [n for i, n in enumerate(x.shape) if (n != 1 if axes is None else i not in axes)]
+    return reshape(x, tuple(keep))
+
+
+def unsqueeze(x: Any, axis: int) -> Any:
+    """x with an axis of length 1 at that place."""
+    (place,) = axes_of("unsqueeze", axis, x.ndim + 1)  # type: ignore[misc]
+    return reshape(x, x.shape[:place] + (1,) + x.shape[place:])
+
+
+def flatten(x: Any, start: int = 0) -> Any:
+    """The axes from `start` on as one."""
+    return reshape(x, x.shape[:start] + (int(np.prod(x.shape[start:], dtype=np.int64)),))
+
+
+def flip(x: Any, axis: Any = None) -> Any:
+    """The elements along axes in reverse order."""
+    return apply(Flip, x, params=(axes_of("flip", axis, x.ndim),))
+
+
+def cumsum(x: Any, axis: int | None = None) -> Any:
+    """Running sums along an axis; None: of the flattened tensor."""
+    if axis is None:
+        x, axis = flatten(x), 0
+    (place,) = axes_of("cumsum", axis, x.ndim)  # type: ignore[misc]
+    return apply(Cumsum, x, params=(place,))
+
+
+def astype(x: Any, dtype: Any) -> Any:
+    """The values in another dtype; the gradient flows between float dtypes only."""
+    dtype = np.dtype(dtype)
+    if dtype.kind != "f" and on_graph(x):
+        return wrap(as_tensor(x)._data.astype(dtype))
+    return apply(Astype, x, params=(dtype,))
+
+
+def clone(x: Any) -> Any:
+    """A copy with its own memory, through which the gradient flows."""
+    return apply(Clone, x)
+
+
+def concatenate(tensors: Any, axis: int = 0) -> Any:
+    """Tensors joined along an existing axis."""
+    tensors = _several("concatenate", tensors)
+    if not on_graph(*tensors):
+        return np.concatenate(tensors, axis=axis)
+    tensors = promoted(*[as_tensor(x) for x in tensors])
+    first = tensors[0]
+    (place,) = axes_of("concatenate", axis, first.ndim)  # type: ignore[misc]
+    for i, x in enumerate(tensors):
+        if x.shape[:place] + x.shape[place + 1 :] != first.shape[:place] + first.shape[place + 1 :]:
+            raise ValueError(
+                f"concatenate: tensor {i} has shape {x.shape}, tensor 0 {first.shape}; they must "
+                f"agree in every axis but {axis}"
+            )
+    ends = tuple(np.cumsum([x.shape[place] for x in tensors]).tolist())
+    return apply(Concatenate, *tensors, params=(place, ends))
+
+
+def stack(tensors: Any, axis: int = 0) -> Any:
+    """Tensors of one shape joined along a new axis."""
+    tensors = _several("stack", tensors)
+    if not on_graph(*tensors):
+        return np.stack(tensors, axis=axis)
+    tensors = [as_tensor(x) for x in tensors]
+    for i, x in enumerate(tensors):
+        if x.shape != tensors[0].shape:
+            raise ValueError(f"stack: tensor {i} has shape {x.shape}, tensor 0 {tensors[0].shape}")
+    return concatenate([unsqueeze(x, axis) for x in tensors], axis)
+
+
+def _several(operation: str, tensors: Any) -> Any:
+    if not isinstance(tensors, (list, tuple)) or not tensors:
+        raise ValueError(f"{operation}: tensors: expected a list of at least one")
+    return tensors
+
+
+def split(x: Any, parts: Any, axis: int = 0) -> list[Any]:
+    """x cut along an axis, as NumPy's: into that many equal parts, or at the places of a list.
+
+    Raises:
+        ValueError: the axis cannot be cut into that many equal parts.
+    """
+    (place,) = axes_of("split", axis, x.ndim)  # type: ignore[misc]
+    length = x.shape[place]
+    if isinstance(parts, (int, np.integer)):
+        if parts < 1 or length % parts:
+            raise ValueError(f"split: parts: {length} elements are not {parts} equal parts")
+        cuts = [length // parts * i for i in range(1, parts)]
+    else:
+        cuts = [int(c) for c in parts]
+    before = (slice(None),) * place
+    return [x[(*before, slice(i, j))] for i, j in zip([0, *cuts], [*cuts, length], strict=True)]
+
+
+def repeat(x: Any, repeats: int, axis: int | None = None) -> Any:
+    """Each element that many times in a row, as NumPy's repeat; None: of the flattened tensor."""
+    if axis is None:
+        x, axis = flatten(x), 0
+    (place,) = axes_of("repeat", axis, x.ndim)  # type: ignore[misc]
+    shape = x.shape
+    wide = expand(unsqueeze(x, place + 1), shape[: place + 1] + (repeats,) + shape[place + 1 :])
+    return reshape(wide, shape[:place] + (shape[place] * repeats,) + shape[place + 1 :])
+
+
+def tile(x: Any, counts: Any) -> Any:
+    """The whole tensor that many times along each axis, as NumPy's tile and PyTorch's repeat."""
+    counts = tuple(counts) if isinstance(counts, (list, tuple)) else (counts,)
+    shape = (1,) * (len(counts) - x.ndim) + tuple(x.shape)
+    counts = (1,) * (len(shape) - len(counts)) + counts
+    inner = [n for size in shape for n in (1, size)]
+    outer = [n for pair in zip(counts, shape, strict=True) for n in pair]
+    wide = expand(reshape(x, tuple(inner)), tuple(outer))
+    return reshape(wide, tuple([c * n for c, n in zip(counts, shape, strict=True)]))
+
+
+# Indexing.
+
+
+def is_basic(index: Any) -> bool:
+    """Whether an index is made of integers, slices, None and Ellipsis alone: it gives a view."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return builtins.all(
+        part is None
+        or part is Ellipsis
+        or (isinstance(part, (slice, int, np.integer)) and not isinstance(part, (bool, np.bool_)))
+        for part in parts
+    )
+
+
+def plain_index(index: Any) -> Any:
+    """The index with arrays in the place of Tensors and lists; a copy, so that it stays."""
+    if isinstance(index, tuple):
+        return tuple([plain_index(part) for part in index])
+    if on_graph(index):
+        index = as_tensor(index)._data
+    if isinstance(index, (list, np.ndarray)):
+        index = np.array(index)
+        if index.size == 0:
+            index = index.astype(np.intp) if index.dtype.kind == "f" else index
+        if index.dtype.kind not in "iub":
+            raise TypeError(
+                f"index: expected integers, slices or booleans, got an array of {index.dtype}"
+            )
+    return index
+
+
+def getitem(x: Any, index: Any) -> Any:
+    """x[index] with slices, integers, None, Ellipsis, integer arrays and boolean arrays."""
+    if is_basic(index):
+        return apply(IndexView, x, params=(index,))
+    return apply(Index, x, params=(plain_index(index),))
+
+
+def scatter(g: Any, shape: tuple[int, ...], index: Any) -> Any:
+    """Zeros of a shape with g added at the places of an index: the reverse of x[index]."""
+    return apply(Scatter, g, params=(shape, plain_index(index)))

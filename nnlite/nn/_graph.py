@@ -1,0 +1,125 @@
+"""Modules and losses that are written by `_run` and `_grad`, as calls of the graph.
+
+What has a definition in nnlite.autograd uses that one. These two calls are for all others: the
+value comes from `_run`, the gradients from `_grad`, each call with what it kept for itself, so that
+a module may be used any number of times. Derivatives beyond the first do not exist for them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..autograd.elementary import contiguous
+from ..autograd.losses import constant
+from ..autograd.operation import Operation, apply
+from ..autograd.tensor import wrap
+
+
+def _no_formula(name: str) -> Any:
+    raise NotImplementedError(
+        f"{name}: its backward is a kernel without a formula on Tensors, so it has first "
+        "derivatives only; define _graph(x) by operations of nnlite.autograd to have more"
+    )
+
+
+class ModuleCall(Operation):
+    """A module's `_run` and `_grad`; inputs: x and the parameters."""
+
+    @classmethod
+    def forward(cls, x: Any, *rest: Any) -> Any:
+        *_, module, cell = rest
+        y = module._call(x, True)
+        cell[:] = [(part, part._saved, part._forwards) for part in module.modules()]
+        module.forget()
+        return y
+
+    @classmethod
+    def vjp(cls, g: Any, need: Any, *params: Any) -> Any:
+        return _no_formula(type(params[0]).__name__)
+
+    @classmethod
+    def vjp_arrays(cls, g: Any, need: Any, module: Any, cell: Any) -> Any:
+        parameters = module.parameters()
+        before = [p._grad for p in parameters]
+        for part, saved, forwards in cell:
+            part._saved, part._forwards = saved, forwards
+        for p in parameters:
+            p._grad = np.zeros(p.shape, p.dtype)
+        try:
+            dx = module._call_backward(np.array(g, order="C"), True)
+            return dx, *[p._grad for p in parameters]
+        finally:
+            module.forget()
+            for p, grad in zip(parameters, before, strict=True):
+                p._grad = grad
+
+    @classmethod
+    def jvp(cls, tangents: tuple, inputs: tuple, out: Any, params: tuple) -> Any:
+        return _no_formula(type(params[0]).__name__)
+
+
+def module_call(module: Any, x: Any) -> Any:
+    """The output of a Tensor by the module's `_run`, recorded."""
+    if not module.training:  # what it would keep is kept by the call, not by the module
+        return _evaluated(module, x)
+    return apply(_named(ModuleCall, module), x, *module.parameters(), params=(module, []))
+
+
+def _evaluated(module: Any, x: Any) -> Any:
+    modes = [(part, part.training) for part in module.modules()]
+    y = module._run(x._data, False)
+    if x._edge is not None:
+        raise NotImplementedError(
+            f"{type(module).__name__}: in eval mode it has no backward; call train(), or "
+            "detach() its input"
+        )
+    for part, mode in modes:
+        part.training = mode
+    return wrap(y)
+
+
+class LossCall(Operation):
+    """A loss's `_run` and `_grad`, and its `_slope` for further derivatives."""
+
+    keeps_inputs = True
+
+    @classmethod
+    def forward(cls, x: Any, loss: Any, target: Any, sample_weight: Any, cell: Any) -> Any:
+        value, cell[0] = loss._weighed(contiguous(x), target, sample_weight)
+        return np.array(value, x.dtype)
+
+    @classmethod
+    def vjp(cls, g: Any, need: Any, x: Any, loss: Any, target: Any, *rest: Any) -> Any:
+        return g * loss._slope(x, target, rest[0])
+
+    @classmethod
+    def vjp_arrays(cls, g: Any, need: Any, x: Any, loss: Any, *rest: Any) -> Any:
+        return loss._grad(rest[-1][0]) * g
+
+    @classmethod
+    def jvp(cls, tangents: tuple, inputs: tuple, out: Any, params: tuple) -> Any:
+        loss, target, sample_weight, cell = params
+        (x,) = inputs
+        slope = loss._grad(cell[0]) if x._edge is None else loss._slope(x, target, sample_weight)
+        return (tangents[0] * slope).sum()
+
+
+def loss_call(loss: Any, output: Any, target: Any, sample_weight: Any = None) -> Any:
+    """The loss of a Tensor by `_run`, recorded."""
+    name = type(loss).__name__
+    target = constant(name, "target", target)
+    sample_weight = constant(name, "sample_weight", sample_weight)
+    return apply(_named(LossCall, loss), output, params=(loss, target, sample_weight, [None]))
+
+
+_classes: dict[tuple[type, type], type] = {}
+
+
+def _named(base: type, thing: Any) -> type:
+    """The operation under the name of the module or loss, made once for each class."""
+    key = base, type(thing)
+    if key not in _classes:
+        _classes[key] = type(type(thing).__name__, (base,), {"name": type(thing).__name__})
+    return _classes[key]
