@@ -13,6 +13,7 @@ NNL_API const char *nnl_status_text(int status) {
         case NNL_EOVERLAP: return "an output overlaps an argument";
         case NNL_EWEIGHT: return "a weight is negative or not finite";
         case NNL_EINDEX: return "an index is out of range";
+        case NNL_EFINITE: return "the loss is not finite";
         default: return "unknown status";
     }
 }

@@ -31,7 +31,8 @@ enum nnl_status {
     NNL_ENOMEM = 2,   /* scratch memory could not be had */
     NNL_EINDEX = 3,   /* a class index lies outside [0, K); its row is reported */
     NNL_EOVERLAP = 4, /* an output shares memory with an argument, other than wholly in place */
-    NNL_EWEIGHT = 5   /* the weight of a class or of a sample is negative or not finite */
+    NNL_EWEIGHT = 5,  /* the weight of a class or of a sample is negative or not finite */
+    NNL_EFINITE = 6   /* a loss is not finite; the batch that made it changed no weight */
 };
 
 enum nnl_activation { NNL_IDENTITY = 0, NNL_RELU = 1, NNL_SIGMOID = 2, NNL_TANH = 3 };
@@ -60,6 +61,10 @@ typedef struct {
     double rate;               /* for a Dropout, which only training applies */
     uint64_t seed;             /* its random stream: (seed, purpose, counter) */
     uint32_t purpose, counter; /* counter: one for each forward pass in training */
+    /* For training only: */
+    void *output;     /* [BUFFER] [batch, outputs]: kept for backward */
+    void *gradWeight; /* [inputs, outputs], for a Linear */
+    void *gradBias;   /* [outputs] [OPTIONAL], for a Linear */
 } nnl_step;
 
 /* Rules of optimisers; AdamW is NNL_RULE_ADAM with NNL_DECOUPLED. */
@@ -108,6 +113,62 @@ typedef struct {
     double weight_decay; /* decay / 2 ||w||^2 in the loss, or decoupled */
     double l1;           /* l1 ||w||_1 in the loss */
 } nnl_segment;
+/* ==== training ==== */
+
+enum nnl_criterion { NNL_CROSS_ENTROPY = 1, NNL_NLL = 2, NNL_MSE = 3 };
+
+/* The loss of a network's outputs. */
+typedef struct {
+    int32_t criterion;        /* enum nnl_criterion */
+    int32_t reduction;        /* enum nnl_reduction */
+    int32_t classes;          /* 1: targets are class indices; 0: rows of reals */
+    double smoothing;         /* of labels, for cross-entropy */
+    int64_t ignore_index;     /* rows of this class do not count */
+    const void *class_weight; /* [classes] [OPTIONAL] */
+} nnl_loss;
+
+/* Rows to learn from or to measure on. */
+typedef struct {
+    int64_t rows, source;  /* rows to go through, in all or by an order; rows that there are */
+    const void *input;     /* [source, inputs of the first layer] */
+    const void *target;    /* int64_t [source], or [source, outputs of the last layer] */
+    const void *weight;    /* [source] [OPTIONAL] */
+    const int64_t *subset; /* [rows] [OPTIONAL]: numbers of the rows that count, for training */
+} nnl_data;
+
+/* Sums over the batches of one pass through some data. */
+typedef struct {
+    double loss, weight;      /* the mean loss is loss / weight; a summed loss is loss alone */
+    int64_t correct, counted; /* rows classified right, of so many */
+} nnl_sums;
+
+/* A network, its loss, its optimiser, its data, and where in them training stands. */
+typedef struct {
+    int64_t count, batch; /* layers; rows of a full batch */
+    nnl_step *steps;
+    nnl_loss loss;
+    int64_t segment_count;
+    nnl_segment *segments;
+    nnl_optimizer *optimizer;
+    void *input, *target, *weight; /* [BUFFER] one gathered batch */
+    int64_t *index;                /* [BUFFER] [batch] */
+    void *grad[2];                 /* [BUFFER] [batch, widest value of any layer] */
+    nnl_data data, held_out;       /* held_out.rows may be 0 */
+    void *held_output;             /* [BUFFER] [min(held_out.rows, 4096), outputs of the last] */
+    void *outputs;                 /* [OUT] [data.rows, outputs] [OPTIONAL]: of every batch */
+    int64_t *order;                /* [OPTIONAL] [data.rows]: of the rows, or of the subset */
+    int32_t shuffle;               /* 1: each epoch writes a new order from (seed, epoch) */
+    uint64_t seed;
+    int64_t epoch, position; /* the next batch: its epoch and its number in it */
+    /* One run: */
+    int64_t todo, done;  /* batches to train on; batches trained on [OUT] */
+    const double *rates; /* [todo] [OPTIONAL]: the learning rate of each */
+    nnl_sums *sums;      /* [INOUT] one for each epoch touched; the first goes on from its value */
+    nnl_sums *held_sums; /* [OUT] likewise, for each epoch that ends */
+    double last_loss;    /* [OUT] of the last batch */
+    int64_t bad_row;     /* [OUT] on NNL_EINDEX */
+    int32_t status;      /* [OUT] enum nnl_status */
+} nnl_training;
 
 /* Text for a status code; never NULL. */
 const char *nnl_status_text(int status);
@@ -283,6 +344,15 @@ int NNL_(gradient_norm)(int64_t count, const nnl_segment *segments, double clip_
  * input [N, inputs of the first]. */
 int NNL_(Program_updateOutput)(int64_t N, int64_t count, const nnl_step *steps, const real *input,
                                real *output, int threads);
+
+/* Trains `models` networks, each for its own number of batches, side by side where there are
+ * several. Each has its status; returns the first that is not NNL_OK. A network whose loss is not
+ * finite has stopped with NNL_EFINITE after backward and before the update. */
+int NNL_(Training_run)(int64_t models, nnl_training *const *trainings, int threads);
+
+/* Sums of the loss and of correct rows over some data, in blocks of 4096 rows; t->held_output has
+ * room for min(rows, 4096) outputs. Dropout passes its input on. sums [OUT] [1]. */
+int NNL_(Training_evaluate)(nnl_training *t, const nnl_data *data, nnl_sums *sums, int threads);
 
 /* output [OUT] [rows, width] = input[index[i], :], every index in [0, source_rows);
  * bad_row [OUT] [1] on NNL_EINDEX. */

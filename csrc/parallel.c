@@ -52,3 +52,15 @@ void nnl_parallel_for(int64_t count, int64_t grain, int threads, nnl_task *task,
     task(context, 0, count);
 #endif
 }
+
+void nnl_parallel_each(int64_t count, int threads, nnl_task *task, void *context) {
+    int64_t team = nnl_min(count, threads);
+    if (team <= 1 || forked_child) {
+        if (count > 0) task(context, 0, count);
+        return;
+    }
+#ifdef _OPENMP
+#pragma omp parallel for schedule(dynamic, 1) num_threads((int)team)
+#endif
+    for (int64_t i = 0; i < count; i++) task(context, i, i + 1);
+}

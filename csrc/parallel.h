@@ -13,4 +13,8 @@ typedef void nnl_task(void *context, int64_t begin, int64_t end);
  * compute each item alone, never combine items across the range. */
 void nnl_parallel_for(int64_t count, int64_t grain, int threads, nnl_task *task, void *context);
 
+/* Runs `task` on the items [i, i + 1) one by one, each by the thread that is free next: for few
+ * items of very different cost. */
+void nnl_parallel_each(int64_t count, int threads, nnl_task *task, void *context);
+
 #endif

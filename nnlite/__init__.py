@@ -30,12 +30,14 @@ from .nn import (
     init,
 )
 from .trainer import Trainer
+from .training.many import Ensemble, fit_many
 
 __all__ = [
     "Checkpoint",
     "CheckpointError",
     "CrossEntropyLoss",
     "Dropout",
+    "Ensemble",
     "History",
     "Linear",
     "LogSoftmax",
@@ -55,6 +57,7 @@ __all__ = [
     "autograd",
     "callbacks",
     "data",
+    "fit_many",
     "functional",
     "get_num_threads",
     "init",

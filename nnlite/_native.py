@@ -20,7 +20,7 @@ import numpy as np
 BEST_FIRST = ("avx512", "avx2", "neon", "portable")
 SUFFIX = {"_f32": np.dtype(np.float32), "_f64": np.dtype(np.float64)}
 
-OK, EINVAL, ENOMEM, EINDEX, EOVERLAP, EWEIGHT = range(6)
+OK, EINVAL, ENOMEM, EINDEX, EOVERLAP, EWEIGHT, EFINITE = range(7)
 IDENTITY, RELU, SIGMOID, TANH = range(4)
 LINEAR, THRESHOLD, LAYER_SIGMOID, LAYER_TANH, SOFTMAX, LOGSOFTMAX, DROPOUT = range(1, 8)
 MEAN, SUM = 1, 2
@@ -28,6 +28,7 @@ RULE_SGD, RULE_ADAM, RULE_ADAMAX, RULE_NADAM = range(1, 5)
 RULE_RMSPROP, RULE_ADAGRAD, RULE_ADADELTA, RULE_RPROP = range(5, 9)
 MAXIMIZE, DECOUPLED, NESTEROV, AMSGRAD, CENTERED = (1 << bit for bit in range(5))
 DROPOUT_PURPOSE = 2**31  # purposes of random streams from here on: one for each Dropout
+CROSS_ENTROPY, NLL, MSE = 1, 2, 3
 
 
 class Build:
@@ -149,9 +150,25 @@ def numbers(kernels: SimpleNamespace, count: int) -> Any:
     return _new(kernels.array, count)
 
 
-def steps(count: int) -> Any:
-    """Room for so many recorded layer calls, all zero."""
-    return _new("nnl_step[]", count)
+def struct(kind: str) -> Any:
+    """A pointer to one new C structure, `nnl_<kind>`, all zero."""
+    return _new(f"nnl_{kind} *")
+
+
+def addresses(kind: str, pointers: list[Any]) -> Any:
+    """A C array of pointers to such structures; the caller keeps them alive."""
+    return _new(f"nnl_{kind} *[]", pointers)
+
+
+def structs(kind: str, count: int) -> Any:
+    """Room for so many C structures, `nnl_<kind>`, all zero."""
+    return _new(f"nnl_{kind}[]", count)
+
+
+def run_side_by_side(dtype: np.dtype, trainings: list[Any], threads: int) -> None:
+    """Runs several prepared trainings; each has its own status then."""
+    pointers = addresses("training", trainings)
+    KERNELS[dtype].Training_run(len(trainings), pointers, threads)
 
 
 def optimizer(**numbers: Any) -> Any:

@@ -1,23 +1,37 @@
-"""The training loop: batches in a reproducible order, loss, gradients, optimiser, history."""
+"""The trainer: fits a model to data in a reproducible order, measures it, and goes on exactly."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from . import _check, _native
+from . import _check
+from . import callbacks as _callbacks
+from . import metrics as _metrics
 from ._config import check_seed
+from .data._source import MEMORY_BUDGET
 from .history import History
 from .nn.losses import Loss
-from .nn.module import PREDICT_ROWS, Module, converted, rows_of
-from .optim import Optimizer
+from .nn.module import Module, converted
+from .optim import Optimizer, Schedule
+from .training.dataset import Dataset
+from .training.eager import Eager, train_batch
+from .training.fit import Fit, Plan
+from .training.inputs import Inputs
+from .training.measure import measure, values_of
+from .training.position import Position
+from .training.program import Program, compiled
+from .training.rows import NotFiniteError, Rows, Sums, ignored
 
 
 class Trainer:
     """Trains a model: forward, loss, backward, optimiser, batch after batch.
+
+    Where every layer can be recorded, a whole slice of batches is one call of C (the training
+    program); else the modules are called one by one. The results and their bits are the same.
 
     Data are converted here, once and explicitly, to what the kernels take: X to C-contiguous rows
     in the model's dtype; class indices of any integer dtype to int64. The order of the samples is a
@@ -29,12 +43,29 @@ class Trainer:
         loss: SoftmaxCE, NLLLoss, MSELoss or another Loss.
         optimizer: an optimiser over the model's parameters.
         seed: seed of the order of the samples, 0 <= seed < 2^64.
+        checkpoint: a path: `fit` saves model, optimiser and its own position there, and
+            `fit(..., resume=True)` goes on from it, to the same bits as without interruption.
+        every: batches between two saves; None: after every epoch. The end of a fit saves as well.
+
+    Attributes:
+        epoch: epochs begun by all calls of fit; each has its own order.
+        steps: batches trained on by all calls of fit.
+        stop: a callback sets it to True to end the fit.
 
     Raises:
         TypeError, ValueError: an argument is of another kind or out of range.
     """
 
-    def __init__(self, model: Module, loss: Loss, optimizer: Optimizer, seed: int = 0) -> None:
+    def __init__(
+        self,
+        model: Module,
+        loss: Loss,
+        optimizer: Optimizer,
+        seed: int = 0,
+        *,
+        checkpoint: str | os.PathLike[str] | None = None,
+        every: int | None = None,
+    ) -> None:
         for name, value, kind in (
             ("model", model, Module),
             ("loss", loss, Loss),
@@ -57,245 +88,297 @@ class Trainer:
             )
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.seed = check_seed("Trainer", "seed", seed)
-        self.epoch = 0  # epochs begun by all calls of fit; each has its own order
+        self.checkpoint = None if checkpoint is None else os.fspath(checkpoint)
+        self.every = None if every is None else _check.size("Trainer", "every", every)
+        self.epoch, self.steps, self.stop = 0, 0, False
+        self._position: Position | None = None  # of the last fit
+        self._attached: dict[str, Any] = {}  # schedule, callbacks of the last fit
+        self.inputs = Inputs(model, loss, optimizer.dtype)
+        self._programs: dict[Any, Program | None] = {}
 
-    # Entrances: the data become what the kernels take.
-
-    def _inputs(self, operation: str, X: Any) -> np.ndarray:
-        found = rows_of(operation, "X", X)
-        dtype = self.optimizer.dtype
-        if found.dtype == dtype and found.flags.c_contiguous and found.dtype.isnative:
-            return found  # also a memory map or read-only: only its rows are copied
-        return converted(found, dtype)
-
-    def _targets(self, operation: str, y: Any, rows: int) -> np.ndarray:
-        found = np.asarray(y)
-        if found.dtype.kind not in "fiub":
-            raise TypeError(
-                f"{operation}: y: expected numbers, got an array of {found.dtype}; encode classes "
-                "as integers, for example with np.unique(y, return_inverse=True)[1]"
-            )
-        if found.ndim == 0 or len(found) != rows:
-            raise ValueError(
-                f"{operation}: y has {len(found) if found.ndim else 'no'} rows, X has {rows}; "
-                "pass one target for each row"
-            )
-        probabilities = self.loss.takes_probabilities and found.ndim == 2
-        if not self.loss.classifies or (probabilities and found.dtype.kind == "f"):
-            return converted(found, self.optimizer.dtype)
-        if found.dtype.kind == "f":
-            bad = found[~np.isfinite(found)]
-            also = f", and it holds {bad.flat[0]}" if bad.size else ""
-            raise TypeError(
-                f"{operation}: y: expected class indices as integers, got {found.dtype}{also}; "
-                "check the values and convert with y.astype(np.int64)"
-            )
-        if found.ndim != 1:
-            raise ValueError(
-                f"{operation}: y: expected shape ({rows},), one class for each row, "
-                f"got {found.shape}"
-            )
-        if found.dtype.kind == "u" and found.size and found.max() > np.iinfo(np.int64).max:
-            raise IndexError(
-                f"{operation}: y: row {int(found.argmax())} holds {found.max()}, not a class"
-            )
-        return converted(found, _check.INT64)
-
-    def _pair(self, operation: str, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-        inputs = self._inputs(operation, X)
-        return inputs, self._targets(operation, y, len(inputs))
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_programs": {}}
 
     # Steps.
 
-    def train_step(self, x: Any, y: Any) -> float:
+    def train_step(self, x: Any, y: Any, sample_weight: Any = None) -> float:
         """One step on one batch; returns its loss before the update.
 
         Args:
             x: (N, features), N at least 1.
             y: (N,) class indices, or targets of the output's shape.
+            sample_weight: (N,) weights of at least 0, or None.
 
         Raises:
             TypeError, ValueError, IndexError: bad data; no parameter has changed.
+            FloatingPointError: the loss is not finite; no parameter has changed.
         """
-        inputs, targets = self._pair("train_step", x, y)
-        if len(inputs) == 0:
+        step = self._programs.get("step")
+        if step is not None and sample_weight is None and step.takes(x, y):
+            status = step.step(x, y)
+            if status == 0:
+                return float(step.last_loss)
+        rows = self.inputs.rows("train_step", x, y, sample_weight)
+        if len(rows.x) == 0:
             raise ValueError("train_step: x has 0 rows; pass at least one")
-        return self._step(converted(inputs, self.optimizer.dtype), targets)[0]
-
-    def _step(self, x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
-        """(loss, output) of one step; the model may be in any mode."""
-        model = self.model
-        if model._forwards:
-            model.forget()
-        output = model._call(x, True)
+        rows = Rows(converted(rows.x, self.optimizer.dtype), rows.y, rows.weight)
+        runner = self.runner(rows, len(rows.x), "step")
         try:
-            loss = self.loss.forward(output, y)
-            self.optimizer.zero_grad()
-            model._backward_from_loss(self.loss.backward())
-        except BaseException:  # also Ctrl-C
-            model.forget()
-            raise
-        self.optimizer.step()
-        return loss, output
+            if isinstance(runner, Program):
+                runner.run(rows, None, 0, 1, Sums())
+                return float(runner.last_loss)
+            return train_batch(self.model, self.loss, self.optimizer, rows)[0]
+        except NotFiniteError as error:
+            name, size = self.largest_gradient()
+            raise FloatingPointError(
+                f"train_step: the loss is {error.loss}; the largest gradient is {size:.3g}, of "
+                f"{name}. No parameter has changed. Lower the learning rate, clip gradients, or "
+                "look for inf and NaN in the data"
+            ) from None
+
+    def runner(self, rows: Rows, batch: int, key: Any = "fit") -> Program | Eager:
+        """What trains on such rows: the program, compiled once, or the modules."""
+        found = self._programs.get(key)
+        classes = bool(rows.y.dtype == _check.INT64)
+        if (
+            found is None
+            or not found.fits(self, rows, classes)
+            or (batch > found.batch if key == "step" else batch != found.batch)
+        ):
+            found = compiled(self.model, self.loss, self.optimizer, rows, batch, classes)
+            self._programs[key] = found
+        return found or Eager(self.model, self.loss, self.optimizer, batch)
+
+    # Fit.
 
     def fit(
         self,
         X: Any,
-        y: Any,
-        epochs: int,
-        batch_size: int,
+        y: Any = None,
+        epochs: int = 1,
+        batch_size: int = 32,
         validation_data: tuple[Any, Any] | None = None,
         shuffle: bool = True,
         verbose: int = 1,
+        *,
+        validation_split: float = 0.0,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        schedule: Any = None,
+        early_stopping: Any = None,
+        metrics: Sequence[Any] = (),
+        callbacks: Sequence[Any] = (),
+        resume: bool = False,
+        memory_budget: int = MEMORY_BUDGET,
     ) -> History:
         """Trains for some epochs; a further call goes on with the next epoch's order.
 
         Args:
-            X: rows of numbers; anything but C-contiguous arrays of the model's dtype is converted.
+            X: rows of numbers: an array (anything but C-contiguous arrays of the model's dtype is
+                converted), a memory map or the path of a .npy file, which may be larger than memory
+                (blocks of rows are shuffled, see nnlite.data.source), or an iterable of (x, y)
+                batches, with y None.
             y: (rows,) class indices, or targets of the output's shape.
             epochs: passes over the data, at least 1.
             batch_size: rows of one step, at least 1; the last batch of an epoch may have fewer.
             validation_data: (X, y) to evaluate after each epoch.
             shuffle: a new order in each epoch, from (seed, epoch); else the given order.
             verbose: 1 shows a progress bar, 0 nothing.
+            validation_split: share of the rows, 0 <= share < 1, that is not trained on but
+                evaluated after each epoch; drawn by the seed, for classes in equal shares of each.
+            sample_weight: (rows,) weight of each row in the loss, at least 0.
+            class_weight: "balanced", a dict class -> weight, or one weight for each class; a row's
+                weight is multiplied by that of its class.
+            schedule: a learning-rate schedule of nnlite.optim over this optimiser.
+            early_stopping: epochs without improvement of val_loss (without validation data, of
+                loss) after which to stop, the best weights restored; or an EarlyStopping.
+            metrics: names or metrics of nnlite.metrics, measured on the batches (before each
+                update) and on the validation data.
+            callbacks: Callbacks; what they do never slows the batches between.
+            resume: go on where the last fit was interrupted: from the file `checkpoint`, where
+                there is one, else from this trainer's own position. All other arguments must be
+                those of the interrupted fit. What was finished is returned at once.
+            memory_budget: bytes of RAM for the rows of a file.
 
         Returns:
-            History with one entry for each epoch.
+            History with one entry for each epoch: loss, accuracy for classes, metrics, the same of
+            the validation data with val_ before, lr with a schedule, and seconds.
 
         Raises:
             TypeError, ValueError, IndexError: bad data. Targets are checked before the first step.
+            FloatingPointError: the loss of a batch is not finite; the message names the place and
+                the largest gradient. The weights are those before that batch.
+            CheckpointError: resume from a file that is no checkpoint of this training.
         """
         epochs = _check.size("fit", "epochs", epochs)
         batch_size = _check.size("fit", "batch_size", batch_size)
-        inputs, targets = self._pair("fit", X, y)
-        if len(inputs) == 0:
-            raise ValueError("fit: X has 0 rows; pass at least one")
-        held_out = None
-        if validation_data is not None:
-            if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
-                raise TypeError("fit: validation_data: expected a pair (X, y)")
-            held_out = self._pair("fit: validation_data", *validation_data)
-        self._check_data("fit", inputs, targets)
-        if held_out is not None:
-            if len(held_out[0]) == 0:
-                raise ValueError("fit: validation_data: X has 0 rows; pass at least one")
-            self._check_data("fit: validation_data", *held_out)
-        history = History()
-        with _Progress(epochs, enabled=bool(verbose)) as progress:
-            for _ in range(epochs):
-                start = time.perf_counter()
-                values = self._epoch(inputs, targets, batch_size, shuffle)
-                if held_out is not None:
-                    measured = self._evaluate(*held_out)
-                    values |= {f"val_{name}": value for name, value in measured.items()}
-                history.append(**values, seconds=time.perf_counter() - start)
-                progress.show(values)
-        return history
+        data = Dataset(self.inputs, X, y, memory_budget)
+        data.weigh(sample_weight, class_weight)
+        data.hold_out(validation_data, validation_split, self.seed)
+        wanted = list(callbacks)
+        if early_stopping is not None and early_stopping is not False:
+            wanted.append(self.checked_stopping(early_stopping, data.held_out is not None))
+        plan = Plan(
+            data, batch_size, bool(shuffle), self.checked_schedule(schedule),
+            _metrics.resolve(metrics, ignored(self.loss)), _callbacks.resolve(wanted), bool(verbose),
+        )  # fmt: skip
+        position = self.begin(plan, epochs, resume)
+        self._position, self.stop = position, False
+        return Fit(self, plan, position).run()
 
-    def _check_data(self, operation: str, inputs: np.ndarray, targets: np.ndarray) -> None:
-        """Runs one row, so that what does not fit is refused before the first step."""
-        row = converted(inputs[:1], self.optimizer.dtype)
-        output = self.model._call(row, False)
-        if targets.dtype != _check.INT64:
-            if targets.shape[1:] != output.shape[1:]:
-                raise ValueError(
-                    f"{operation}: y: expected rows of shape {output.shape[1:]} like the model's "
-                    f"output, got {targets.shape[1:]}"
-                    + ("; use y.reshape(-1, 1)" if targets.ndim == 1 and output.ndim == 2 else "")
-                )
-            return
-        classes = output.shape[-1]
-        wrong = np.flatnonzero((targets < 0) | (targets >= classes))
-        if wrong.size:
-            raise IndexError(
-                f"{operation}: y: row {wrong[0]} holds {targets[wrong[0]]}, expected a class in "
-                f"0..{classes - 1}; the model has {classes} outputs"
+    # Checks of settings, for fit and fit_many.
+
+    def checked_stopping(self, wanted: Any, validates: bool) -> Any:
+        """An EarlyStopping, from one or from its patience."""
+        if isinstance(wanted, _callbacks.EarlyStopping):
+            return wanted
+        patience = _check.size("fit", "early_stopping", wanted)
+        return _callbacks.EarlyStopping("val_loss" if validates else "loss", patience)
+
+    def checked_schedule(self, schedule: Any) -> Any:
+        """A schedule over this optimiser, or None."""
+        if schedule is None:
+            return None
+        if not isinstance(schedule, Schedule):
+            raise TypeError(
+                "fit: schedule: expected a schedule of nnlite.optim, "
+                f"got {_check.describe(schedule)}"
             )
+        if schedule.optimizer is not self.optimizer:
+            raise ValueError(
+                "fit: schedule: it belongs to another optimiser; make it from trainer.optimizer"
+            )
+        return schedule
 
-    def _batches(
-        self, inputs: np.ndarray, targets: np.ndarray, batch_size: int, order: np.ndarray | None
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Batches of an epoch; the arrays given are filled anew for each."""
-        rows, dtype = len(inputs), self.optimizer.dtype
-        if order is None:
-            for i in range(0, rows, batch_size):
-                part = slice(i, i + batch_size)
-                yield converted(inputs[part], dtype), converted(targets[part], targets.dtype)
-            return
-        size = min(batch_size, rows)
-        x = np.empty((size, *inputs.shape[1:]), dtype)
-        y = np.empty((size, *targets.shape[1:]), targets.dtype)
-        width = inputs.size // rows
-        gather, bad = _native.KERNELS[dtype].gather_rows, _native.cell("int64_t")
-        source, to, indices = (_native.pointer(array) for array in (inputs, x, order))
-        for i in range(0, rows, size):
-            count = min(size, rows - i)
-            _native.check(gather(count, width, rows, source, indices + i, to, bad), "fit")
-            np.take(targets, order[i : i + count], axis=0, out=y[:count], mode="clip")
-            yield (x, y) if count == size else (x[:count], y[:count])
+    # Going on.
 
-    def _epoch(
-        self, inputs: np.ndarray, targets: np.ndarray, batch_size: int, shuffle: bool
-    ) -> dict[str, float]:
-        from .data import permutation
+    def begin(self, plan: Plan, epochs: int, resume: bool) -> Position:
+        """A new position; or that of the interrupted fit, whose states are taken over."""
+        if resume and self.checkpoint is not None and os.path.exists(self.checkpoint):
+            from .checkpoint import restore
 
-        rows = len(inputs)
-        order = permutation(rows, self.seed, self.epoch) if shuffle else None
-        self.epoch += 1
-        total, correct, classes = 0.0, 0, targets.dtype == _check.INT64
-        for x, y in self._batches(inputs, targets, batch_size, order):
-            loss, output = self._step(x, y)
-            total += loss * (len(x) if self.loss.reduction == "mean" else 1)
-            if classes:
-                correct += int(np.count_nonzero(output.argmax(axis=1) == y))
-        values = {"loss": total / rows if self.loss.reduction == "mean" else total}
-        return values | ({"accuracy": correct / rows} if classes else {})
+            restore(self.checkpoint, self.model, self.optimizer, self)
+        settings = {
+            "batch_size": plan.batch_size, "shuffle": plan.shuffle,
+            "data": plan.data.source.signature(plan.batch_size),
+        }  # fmt: skip
+        attached = {"schedule": plan.schedule} if plan.schedule is not None else {}
+        attached["callbacks"] = plan.callbacks
+        attached |= {f"metric{i}": metric for i, metric in enumerate(plan.metrics)}
+        attached = {k: part for k, part in attached.items() if hasattr(part, "state_dict")}
+        position = self._position if resume else None
+        if position is not None:
+            wrong = position.differences(settings)
+            if wrong:
+                raise ValueError(
+                    f"fit: resume: the interrupted fit had other settings: {'; '.join(wrong)}; "
+                    "pass the same, or resume=False to begin a new fit"
+                )
+            position.epochs = epochs
+            for name, part in attached.items():
+                if self._attached.get(name) is not part and name in self._attached:
+                    old = self._attached[name]
+                    part.load_state_dict(old if isinstance(old, dict) else old.state_dict())
+        self._attached = attached
+        return position or Position(self.epoch, epochs, settings)
 
-    def evaluate(self, X: Any, y: Any) -> dict[str, float]:
-        """Loss, and with class targets accuracy, over all rows; changes nothing.
+    def state_dict(self) -> dict[str, Any]:
+        """All that going on exactly needs beside model and optimiser; numbers, texts and arrays in
+        nested dicts and lists."""
+        attached = {
+            name: part if isinstance(part, dict) else part.state_dict()
+            for name, part in self._attached.items()
+        }
+        position = self._position
+        return {
+            "seed": self.seed, "epoch": self.epoch, "steps": self.steps, "every": self.every,
+            "position": None if position is None else position.state(), "attached": attached,
+        }  # fmt: skip
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over what `state_dict` gave."""
+        position = state["position"]
+        made = None if position is None else Position.of(position)
+        seed = check_seed("Trainer", "seed", state["seed"])
+        self.seed, self.epoch, self.steps = seed, int(state["epoch"]), int(state["steps"])
+        self._position, self._attached = made, dict(state["attached"])
+
+    def save_checkpoint(self) -> None:
+        """Saves to `checkpoint`, where there is one."""
+        if self.checkpoint is not None:
+            from .checkpoint import save
+
+            save(self.checkpoint, self.model, self.optimizer, self)
+
+    # Measuring.
+
+    def evaluate(
+        self, X: Any, y: Any, sample_weight: Any = None, metrics: Sequence[Any] = ()
+    ) -> dict[str, Any]:
+        """Loss, with class targets accuracy, and metrics, over all rows; changes nothing.
 
         Raises:
             TypeError, ValueError, IndexError: bad data, or 0 rows.
         """
-        return self._evaluate(*self._pair("evaluate", X, y))
-
-    def _evaluate(self, inputs: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-        rows, dtype = len(inputs), self.optimizer.dtype
-        if rows == 0:
+        rows = self.inputs.rows("evaluate", X, y, sample_weight)
+        if len(rows.x) == 0:
             raise ValueError("evaluate: X has 0 rows; the mean loss of 0 rows does not exist")
-        self._check_data("evaluate", inputs, targets)
-        total, correct, classes = 0.0, 0, targets.dtype == _check.INT64
-        for i in range(0, rows, PREDICT_ROWS):
-            y = converted(targets[i : i + PREDICT_ROWS], targets.dtype)
-            output = self.model._call(converted(inputs[i : i + PREDICT_ROWS], dtype), False)
-            loss = self.loss.evaluate(output, y)
-            total += loss * (len(y) if self.loss.reduction == "mean" else 1)
-            if classes:
-                correct += int(np.count_nonzero(output.argmax(axis=1) == y))
-        values = {"loss": total / rows if self.loss.reduction == "mean" else total}
-        return values | ({"accuracy": correct / rows} if classes else {})
+        self.inputs.check_fits("evaluate", rows)
+        wanted = _metrics.resolve(metrics, ignored(self.loss))
+        return values_of(self.measure(rows, wanted), self.loss, rows.y, wanted)
 
+    def measure(self, rows: Rows, metrics: Sequence[Any]) -> Sums:
+        program = self._programs.get("fit")
+        classes = bool(rows.y.dtype == _check.INT64)
+        if not metrics and program is not None and program.fits(self, rows, classes):
+            return program.measure(rows)
+        return measure(self.model, self.loss, self.optimizer.dtype, rows, metrics)
 
-class _Progress:
-    """A tqdm bar over epochs, or nothing; tqdm is imported only when a bar is shown."""
+    def memory(self, batch_size: int | None = None) -> dict[str, int]:
+        """Bytes that training takes, by what they hold; known before the first step.
 
-    def __init__(self, epochs: int, enabled: bool) -> None:
-        self._bar: Any = None
-        if enabled:
-            from tqdm.auto import tqdm
+        Args:
+            batch_size: rows of a batch; default: that of the last fit, else 32.
 
-            self._bar = tqdm(total=epochs, unit="epoch")
+        Returns:
+            parameters, gradients, optimizer; where there is a training program: activations,
+            activation gradients, gathered batch; and total. Kernels need besides at most a few
+            hundred kilobytes for each thread.
+        """
+        program = self._programs.get("fit")
+        size = _check.size("memory", "batch_size", batch_size) if batch_size else 0
+        if program is None or (size and size != program.batch):
+            program = self._recorded_for(size or 32)
+        values = sum(p.data.nbytes for p in self.model.parameters())
+        found = {"parameters": values, "gradients": values}
+        found["optimizer"] = sum(array.nbytes for array in self.optimizer.state.values())
+        if program is not None:
+            found |= program.nbytes
+        return found | {"total": sum(found.values())}
 
-    def show(self, values: dict[str, float]) -> None:
-        """Adds one epoch with its figures."""
-        if self._bar is not None:
-            figures = {name: f"{value:.4f}" for name, value in values.items()}
-            self._bar.set_postfix(figures, refresh=False)  # update() draws, not too often
-            self._bar.update()
+    def _recorded_for(self, batch: int) -> Program | None:
+        """A program for rows of the model's width, with targets as its loss takes first."""
+        widths = (getattr(module, "in_features", 0) for module in self.model.modules())
+        width = next((width for width in widths if width), 0)
+        if not width:
+            return None
+        x = np.zeros((1, width), self.optimizer.dtype)
+        output = self.inputs.example(x)
+        y = np.zeros(1, np.int64) if self.loss.classifies else output
+        return compiled(self.model, self.loss, self.optimizer, Rows(x, y), batch, y.ndim == 1)
 
-    def __enter__(self) -> _Progress:
-        return self
+    def largest_gradient(self) -> tuple[str, float]:
+        """(name, size) of the parameter with the largest gradient; NaN counts as largest."""
+        sizes = [(name, float(np.abs(p.grad).max())) for name, p in self.model.named_parameters()]
+        return max(sizes, key=lambda item: (np.isnan(item[1]), item[1]))
 
-    def __exit__(self, *error: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
+    def denormals(self, share: float = 0.0) -> dict[str, int]:
+        """Denormal numbers by the array that holds them, where they are more than a share of it."""
+        tiny = np.finfo(self.optimizer.dtype).tiny
+        arrays = {name: p.data for name, p in self.model.named_parameters()}
+        arrays |= {f"optimizer.{name}": array for name, array in self.optimizer.state.items()}
+        found = {
+            name: int(np.count_nonzero((array != 0) & (np.abs(array) < tiny)))
+            for name, array in arrays.items()
+        }
+        return {name: n for name, n in found.items() if n > share * arrays[name].size}

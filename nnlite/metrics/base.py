@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -55,6 +57,20 @@ class Metric:
     def value(self) -> Any:
         """The figure; NaN when no row was given."""
         raise TypeError(f"{type(self).__name__} must define reset, value and _add")
+
+    def state_dict(self) -> dict[str, Any]:
+        """A copy of all attributes: what an exact resume in the middle of an epoch needs."""
+        return copy.deepcopy(vars(self))
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from what `state_dict` gave.
+
+        Raises:
+            ValueError: the state is that of another kind of metric. Nothing has changed then.
+        """
+        if set(state) != set(vars(self)):
+            raise ValueError(f"{self.name}: the state is that of another metric")
+        vars(self).update(copy.deepcopy(dict(state)))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}: {self.value()})"

@@ -29,7 +29,7 @@ class ForwardProgram:
 
     def __init__(self, plan: Sequence[Any], parameters: Sequence[Parameter], width: int) -> None:
         self._arenas = list({id(p._arena): p._arena for p in parameters}.values())
-        self._steps = _native.steps(len(plan))
+        self._steps = _native.structs("step", len(plan))
         self.dtype, self.width, self.outputs = parameters[0].dtype, width, width
         self._kernel = _native.KERNELS[self.dtype].Program_updateOutput
         for step, (module, activation) in zip(self._steps, plan, strict=True):
@@ -52,7 +52,7 @@ class ForwardProgram:
         return out
 
 
-def _recordable(module: Any) -> bool:
+def recordable(module: Any) -> bool:
     """True where `_record` writes what `_run` computes: not in a subclass with its own."""
     kind: Any = type(module)
     home = next(base for base in kind.__mro__ if "_record" in vars(base))
@@ -67,7 +67,7 @@ def record(plan: Sequence[Any], parameters: Sequence[Parameter]) -> ForwardProgr
         return None
     width = widths[0]
     for module, _ in plan:
-        if not _recordable(module) or getattr(module, "in_features", width) != width:
+        if not recordable(module) or getattr(module, "in_features", width) != width:
             return None
         width = getattr(module, "out_features", width)
     return ForwardProgram(plan, parameters, widths[0])

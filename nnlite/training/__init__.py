@@ -1,0 +1,1 @@
+"""Training: the C program of a network, the loop over batches and epochs, many networks at once."""

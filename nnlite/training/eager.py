@@ -1,0 +1,114 @@
+"""Training by calling the modules one by one: the definition that the C program must equal."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .. import _check, _native
+from ..nn.losses import Loss
+from ..nn.module import Module, converted
+from ..optim import Optimizer
+from .rows import NotFiniteError, Rows, Sums, class_counts, ignored
+
+
+def train_batch(
+    model: Module, loss: Loss, optimizer: Optimizer, rows: Rows, batch: int = 0
+) -> tuple[float, float, np.ndarray]:
+    """One step on one batch: (loss, weight of its rows, output). The model may be in any mode.
+
+    Raises:
+        NotFiniteError: the loss is not finite; the gradients are there, no weight has changed.
+    """
+    if model._forwards:
+        model.forget()
+    output = model._call(rows.x, True)
+    try:
+        value = forward_loss(loss, output, rows)
+        optimizer.zero_grad()
+        if loss.total_weight:  # else no row counts: nothing to learn
+            model._backward_from_loss(loss.backward())
+    except BaseException:  # also Ctrl-C
+        model.forget()
+        raise
+    if loss.total_weight == 0:
+        model.forget()
+        return 0.0, 0.0, output
+    if not math.isfinite(value):
+        raise NotFiniteError(value, batch)
+    optimizer.step()
+    return value, loss.total_weight, output
+
+
+def forward_loss(loss: Loss, output: np.ndarray, rows: Rows) -> float:
+    """The loss; one that knows no weights of rows is not given any."""
+    if rows.weight is None:
+        return loss.forward(output, rows.y)
+    return loss.forward(output, rows.y, rows.weight)
+
+
+def count_correct(output: np.ndarray, target: np.ndarray, ignored: int) -> int:
+    """Rows whose first maximum is the target."""
+    cell = _native.cell("int64_t")
+    status = _native.KERNELS[output.dtype].count_correct(
+        *output.shape, _native.pointer(output), _native.pointer(target), ignored, cell
+    )
+    _native.check(status, "count_correct")
+    return int(cell[0])
+
+
+def add_batch(
+    sums: Sums, loss: Loss, value: float, weight: float, output: np.ndarray, target: np.ndarray
+) -> None:
+    """Adds a batch's loss and right rows to the sums."""
+    sums.add(value, weight, loss.reduction == "mean")
+    if target.dtype == _check.INT64:
+        sums.correct += count_correct(output, target, ignored(loss))
+        sums.counted += class_counts(target, ignored(loss))
+
+
+class Eager:
+    """Runs the batches of some rows by the modules."""
+
+    def __init__(self, model: Module, loss: Loss, optimizer: Optimizer, batch: int) -> None:
+        self.model, self.loss, self.optimizer, self.batch = model, loss, optimizer, batch
+
+    def run(
+        self,
+        rows: Rows,
+        order: np.ndarray | None,
+        first: int,
+        count: int,
+        sums: Sums,
+        rates: np.ndarray | None = None,
+        outputs: np.ndarray | None = None,
+    ) -> None:
+        """Trains on `count` batches from number `first` on, in that order, or as the rows lie.
+
+        Args:
+            sums: what the batches are added to.
+            rates: (count,) the learning rate of each batch, or None.
+            outputs: filled with the output of every row, in the order of training, or None.
+
+        Raises:
+            NotFiniteError: the loss of a batch is not finite; the batches before it are done.
+        """
+        total = len(rows.x) if order is None else len(order)
+        for batch in range(first, first + count):
+            begin = batch * self.batch
+            end = min(begin + self.batch, total)
+            taken = self._take(rows, order, begin, end)
+            if rates is not None:
+                self.optimizer.lr = float(rates[batch - first])
+            value, weight, output = train_batch(self.model, self.loss, self.optimizer, taken, batch)
+            add_batch(sums, self.loss, value, weight, output, taken.y)
+            if outputs is not None:
+                outputs[begin:end] = output
+
+    def _take(self, rows: Rows, order: np.ndarray | None, begin: int, end: int) -> Rows:
+        dtype = self.optimizer.dtype
+        if order is None:
+            part = rows.part(begin, end)
+            return Rows(converted(part.x, dtype), converted(part.y, part.y.dtype), part.weight)
+        return rows.at(order[begin:end])

@@ -1,0 +1,38 @@
+"""Measures a model on rows: loss, accuracy and metrics. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import _check
+from ..nn.losses import Loss
+from ..nn.module import PREDICT_ROWS, Module, converted
+from .eager import add_batch
+from .rows import Rows, Sums
+
+
+def measure(
+    model: Module, loss: Loss, dtype: np.dtype, rows: Rows, metrics: Sequence[Any] = ()
+) -> Sums:
+    """The sums over all rows, in blocks that the C program takes too; the metrics are those of these rows."""
+    sums = Sums()
+    for metric in metrics:
+        metric.reset()
+    for begin in range(0, len(rows.x), PREDICT_ROWS):
+        part = rows.part(begin, begin + PREDICT_ROWS)
+        y = converted(part.y, part.y.dtype)
+        output = model._call(converted(part.x, dtype), False)
+        value = loss.evaluate(output, y, *(() if part.weight is None else (part.weight,)))
+        add_batch(sums, loss, value, loss.total_weight, output, y)
+        for metric in metrics:
+            metric.update(output, y, part.weight)
+    return sums
+
+
+def values_of(sums: Sums, loss: Loss, y: np.ndarray, metrics: Sequence[Any]) -> dict[str, Any]:
+    """loss, accuracy where y are classes, and each metric by its name."""
+    found: dict[str, Any] = sums.values(loss.reduction == "mean", y.dtype == _check.INT64)
+    return found | {metric.name: metric.value() for metric in metrics}
