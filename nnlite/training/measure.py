@@ -17,7 +17,7 @@ from .rows import Rows, Sums
 def measure(
     model: Module, loss: Loss, dtype: np.dtype, rows: Rows, metrics: Sequence[Any] = ()
 ) -> Sums:
-    """The sums over all rows, in blocks that the C program takes too; the metrics are those of these rows."""
+    """The sums over all rows, in the blocks of the C program; the metrics are of these rows."""
     sums = Sums()
     for metric in metrics:
         metric.reset()
