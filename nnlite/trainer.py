@@ -220,7 +220,8 @@ class Trainer:
             wanted.append(self.checked_stopping(early_stopping, data.held_out is not None))
         plan = Plan(
             data, batch_size, bool(shuffle), self.checked_schedule(schedule),
-            _metrics.resolve(metrics, ignored(self.loss)), _callbacks.resolve(wanted), bool(verbose),
+            _metrics.resolve(metrics, ignored(self.loss)), _callbacks.resolve(wanted),
+            bool(verbose),
         )  # fmt: skip
         position = self.begin(plan, epochs, resume)
         self._position, self.stop = position, False
