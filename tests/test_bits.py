@@ -24,6 +24,7 @@ NETWORKS = {
     "64-64-10, batch 600": (nn.ReLU, np.float32, 600),
     "tanh, batch 600": (nn.Tanh, np.float32, 600),
     "sigmoid in float64, batch 600": (nn.Sigmoid, np.float64, 600),
+    "dropout, batch 600": (lambda: nn.Sequential(nn.ReLU(), nn.Dropout(0.3)), np.float32, 600),
 }
 
 GOLDEN = {
