@@ -44,6 +44,10 @@ GOLDEN = {
         "97d67862b99ec6f4a950ce28d7841edbd8d00bb12ab791f25a5aa098cfa29d6b",
         "8314e636209088383bb77913fdc5a3add4a0f968803daaf655010b98c1c443f0",
     ],
+    "dropout, batch 600": [
+        "a5af78516a8c6c3409ef6cbd15dc274678bebf515b979de6ff377d88d9618a34",
+        "34adf059fa7b34c8fe8c90d9d932f57e2219ef23429bfed98e9eb876f7345848",
+    ],
 }
 
 
