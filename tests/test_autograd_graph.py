@@ -536,3 +536,33 @@ def test_grad_gives_values_and_touches_nothing():
     assert ag.grad(out, [leaf([1.0])], retain_graph=True, allow_unused=True) == (None,)
     both = ag.grad([h, out], [y], [np.ones(2), None])[0]
     np.testing.assert_array_equal(both, np.array([1.0, 2.0]) + 2 * np.array([3.0, 16.0]))
+
+
+def test_a_product_keeps_only_what_a_gradient_needs():
+    x, w = leaf(np.ones((4, 3))), nn.tensor(np.ones((3, 2)), dtype=F64)
+    h = x * 1.0
+    for y, kept in [
+        (h * 2.0, (None, 2.0)), (h * np.ones((4, 3)), (None, ...)), (h @ w, (None, w)),
+        (w.T @ h.T, (..., None)), (h * h, (h, h)), (ag.linear(h, w), (None, w)),
+        (ag.linear(h, w, leaf([1.0, 2.0])), (None, w, None)),
+        (ag.linear(w.T, h[:3], leaf([1.0, 2.0, 3.0])), (..., None, None)),
+    ]:  # fmt: skip
+        saved = y.producer.saved
+        assert len(saved) == len(kept)
+        for got, expected in zip(saved, kept, strict=True):
+            assert got is expected or expected is ...
+        y.sum().backward(retain_graph=True)
+
+
+def test_gradients_where_only_one_operand_has_one(rng):
+    shapes = [((2, 3), (3, 4)), ((3,), (3, 2)), ((2, 3), (3,)), ((3,), (3,)), ((2, 2, 3), (3, 2)),
+              ((4, 1, 2, 3), (2, 3, 2)), ((4, 2, 3), (3,))]  # fmt: skip
+    for a, b in shapes:
+        x, y = rng.normal(size=a), rng.normal(size=b)
+        both = [leaf(x), leaf(y)]
+        (both[0] @ both[1]).sum().backward()
+        left, right = leaf(x), leaf(y)
+        (left @ y).sum().backward()
+        (x @ right).sum().backward()
+        np.testing.assert_array_equal(left.grad, both[0].grad)
+        np.testing.assert_array_equal(right.grad, both[1].grad)

@@ -77,6 +77,7 @@ def _full(t: Any, out: Any) -> Any:
 class Mul(Multilinear):
     """a b; da = g b, db = g a."""
 
+    crosswise = True
     forward = np.multiply
 
     @staticmethod

@@ -9,7 +9,7 @@ a pass that fails has changed none.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from heapq import heappop, heappush
+from heapq import heappop, heappush, heapreplace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -38,16 +38,26 @@ def propagate(
         useful: nodes and leaves through which gradients shall flow; None for all.
     """
     found: dict[Any, Any] = {}
-    heap: list[int] = []
-    todo: dict[int, list[Any]] = {}
+    heap: list[int] = []  # the times of the nodes that wait, negative: the newest comes first
+    todo: dict[int, list[Any]] = {}  # time -> [node, gradient so far]
     for edge, g in roots:
         _deliver(edge, g, heap, todo, found)
-    while heap:
-        node, g = todo.pop(-heappop(heap))
+    anomaly = state.mode & ANOMALY
+    ahead: Any = None  # the first parent of the last node: in a chain it need not wait in the heap
+    g_ahead: Any = None
+    while heap or ahead is not None:
+        if ahead is None:
+            node, g = todo.pop(-heappop(heap))
+        elif not heap or ahead.time > -heap[0]:
+            node, g = ahead, g_ahead
+        else:
+            todo[ahead.time] = [ahead, g_ahead]
+            node, g = todo.pop(-heapreplace(heap, -ahead.time))
+        ahead = None
         need = node.parents
         if need is None:
             _freed(node)
-        if node in wanted:
+        if wanted and node in wanted:
             found[node] = g
         if node.kept is not None:
             node.kept.add(g)
@@ -80,7 +90,7 @@ def propagate(
             node.parents = node.saved = node.out = None
         if type(grads) is not tuple:
             grads = (grads,)
-        if state.mode & ANOMALY:
+        if anomaly:
             from .anomaly import check_backward
 
             check_backward(node, grads)
@@ -88,13 +98,18 @@ def propagate(
             if parent is None or g is None:
                 continue
             if type(parent) is Node:
+                if parent is ahead:
+                    g_ahead = g_ahead + g
+                    continue
                 key = parent.time
                 entry = todo.get(key)
-                if entry is None:
+                if entry is not None:
+                    entry[1] = entry[1] + g
+                elif ahead is None:
+                    ahead, g_ahead = parent, g
+                else:
                     todo[key] = [parent, g]
                     heappush(heap, -key)
-                else:
-                    entry[1] = entry[1] + g
             elif parent in found:
                 found[parent] = found[parent] + g
             else:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import arithmetic, elementary, linalg, neural, products, reductions, shaping
+from .engine import backward
 from .node import GRAD, state
 from .operation import on_graph, operand, record, value_of
 from .tensor import Tensor, touch, wrap
@@ -60,6 +61,27 @@ class Methods:
 
     __slots__ = ()
     __hash__ = object.__hash__
+
+    def backward(
+        self: Any,
+        gradient: Any = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+    ) -> None:
+        """Adds the gradients of this tensor by all leaves to their `grad`.
+
+        Args:
+            gradient: the gradient of what is meant by this tensor, of its shape; default 1, for
+                tensors of one element.
+            retain_graph: keep the graph for another backward; default: create_graph.
+            create_graph: build the graph of the gradients too, for further derivatives.
+
+        Raises:
+            RuntimeError: no gradient flows here; more than one element and no gradient; the graph
+                was freed; a value that is needed was changed in place. No gradient has changed.
+            ValueError, TypeError: shape or dtype of the gradient differ.
+        """
+        backward(self, gradient, retain_graph, create_graph)
 
     __add__, __radd__, __iadd__ = arithmetic.add, arithmetic.radd, _in_place(arithmetic.add)
     __sub__, __rsub__, __isub__ = arithmetic.sub, arithmetic.rsub, _in_place(arithmetic.sub)

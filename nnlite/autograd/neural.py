@@ -79,10 +79,18 @@ class Affine(Multilinear):
     """x W + b for rows x; dx = G W^T, dW = x^T G, db = sum of G over rows. One kernel forward."""
 
     name = "linear"
+    crosswise = True
 
     @staticmethod
     def forward(x: Any, weight: Any, bias: Any = None) -> Any:
         return functional.linear(contiguous(x), contiguous(weight), bias)
+
+    @classmethod
+    def kept(cls, inputs: tuple, parents: tuple) -> tuple:
+        """x for the gradient of W, W for that of x; constants."""
+        needed = (parents[1] is not None, parents[0] is not None, False)
+        cases = zip(inputs, parents, needed[: len(inputs)], strict=True)
+        return tuple([x if p is None or wanted else None for x, p, wanted in cases])
 
     @staticmethod
     def vjp(g: Any, need: Any, x: Any, weight: Any, bias: Any = None) -> Any:
@@ -90,9 +98,23 @@ class Affine(Multilinear):
             None if need[0] is None else matmul(g, weight.T),
             None if need[1] is None else matmul(x.T, g),
         )
-        if bias is None:
+        if len(need) == 2:
             return grads
         return (*grads, None if need[2] is None else sum(g, (0,)))
+
+    @staticmethod
+    def vjp_arrays(g: Any, need: Any, x: Any, weight: Any, bias: Any = None) -> Any:
+        g = contiguous(g)
+        dx = dw = None
+        db = None if len(need) == 2 or need[2] is None else np.zeros(need[2].shape, g.dtype)
+        if need[0] is not None:
+            dx = functional.matmul(g, contiguous(weight), False, True)
+        if need[1] is not None:  # one pass over g for both
+            dw = np.zeros(need[1].shape, g.dtype)
+            ops.Linear.acc_grad_parameters(contiguous(x), g, dw, db)
+        elif db is not None:
+            db = sum(g, (0,))
+        return (dx, dw) if len(need) == 2 else (dx, dw, db)
 
     @classmethod
     def jvp(cls, tangents: tuple, inputs: tuple, out: Any, params: tuple) -> Any:

@@ -38,6 +38,7 @@ class Operation:
     name = ""
     keeps_inputs = False
     keeps_output = False
+    crosswise = False  # True when the gradient of each input needs the others alone
     is_view = False  # True when the output may share memory with the input
     forward: Any
     vjp: Any
@@ -54,6 +55,14 @@ class Operation:
         from .engine import transpose_of_vjp
 
         return transpose_of_vjp(cls, tangents, inputs, out, params)
+
+    @classmethod
+    def kept(cls, inputs: tuple, parents: tuple) -> tuple:
+        """The inputs that backward needs, and constants; None for the others."""
+        alone = sum(p is not None for p in parents) == 1
+        return tuple(
+            [None if alone and p is not None else x for x, p in zip(inputs, parents, strict=True)]
+        )
 
     @classmethod
     def values(cls, inputs: tuple, out: Any) -> tuple:
@@ -130,7 +139,10 @@ def as_tensor(value: Any) -> Tensor:
 
 def on_graph(*values: Any) -> bool:
     """Whether any value is a Tensor or converts itself to one, as Parameters do."""
-    return any(hasattr(type(value), "__tensor__") for value in values)
+    for value in values:  # noqa: SIM110 (any() with a generator costs more than all the rest)
+        if hasattr(type(value), "__tensor__"):
+            return True
+    return False
 
 
 def zeros_like(x: Any) -> Tensor:
@@ -146,12 +158,14 @@ def value_of(x: Any) -> np.ndarray:
 def apply(op: Any, *inputs: Any, params: tuple = ()) -> Any:
     """Calls an operation; with Tensors or Parameters among the inputs the value is a Tensor, and
     the call is recorded when a gradient flows. With arrays and numbers alone it is an array."""
-    for x in inputs:
+    if len(inputs) == 1:
+        (x,) = inputs
         if type(x) is Tensor:
-            break
-    else:
-        if not on_graph(*inputs):
-            return op.forward(*[np.asarray(x) for x in inputs], *params)
+            return _apply_to_one(op, x, params)
+        if type(x) is _ndarray:
+            return op.forward(x, *params)
+    if not on_graph(*inputs):
+        return op.forward(*[np.asarray(x) for x in inputs], *params)
     inputs = tuple(
         [x if type(x) is Tensor or type(x) in (float, int) else as_tensor(x) for x in inputs]
     )
@@ -163,6 +177,30 @@ def apply(op: Any, *inputs: Any, params: tuple = ()) -> Any:
     if op.is_view:
         share(out, inputs[0])
     return out
+
+
+def _apply_to_one(op: Any, x: Tensor, params: tuple) -> Tensor:
+    """`apply` for one Tensor, the usual case."""
+    out = wrap(op.forward(x._data, *params))
+    if x._edge is not None:
+        if state.mode == GRAD:
+            _attach_to_one(op, out, x, params)
+        else:
+            record(op, out, (x,), params)
+    if op.is_view:
+        share(out, x)
+    return out
+
+
+def _attach_to_one(op: Any, out: Tensor, x: Tensor, params: tuple) -> None:
+    """`attach` for an operation with one input."""
+    data = out._data
+    alias = None
+    if op.keeps_output:
+        alias = wrap(data)
+        alias._changed = out._changed = [0]
+    saved = (x,) if op.keeps_inputs else None
+    out._edge = Node(op, (x._edge,), saved, alias, params, data.shape, data.dtype)
 
 
 def share(out: Tensor, base: Tensor) -> None:
@@ -184,7 +222,7 @@ def attach(op: Any, out: Tensor, inputs: tuple, params: tuple) -> None:
     parents = tuple([x._edge if type(x) is Tensor else None for x in inputs])
     saved: Any
     if op.keeps_inputs:
-        saved = inputs
+        saved = op.kept(inputs, parents) if op.crosswise else inputs
     elif None in parents:
         saved = tuple([x if p is None else None for p, x in zip(parents, inputs, strict=True)])
     else:
@@ -246,7 +284,10 @@ def unary(op: Any) -> Any:
             x = as_tensor(x)
         out = wrap(forward(x._data))
         if x._edge is not None:
-            record(op, out, (x,), ())
+            if state.mode == GRAD:
+                _attach_to_one(op, out, x, ())
+            else:
+                record(op, out, (x,), ())
         return out
 
     return _named(call, op)
@@ -254,7 +295,8 @@ def unary(op: Any) -> Any:
 
 def binary(op: Any) -> Any:
     """The function of an operation with two inputs that are broadcast and promoted as NumPy's."""
-    forward, keeps_inputs, keeps_output = op.forward, op.keeps_inputs, op.keeps_output
+    forward, crosswise = op.forward, op.crosswise
+    keeps_inputs, keeps_output = op.keeps_inputs, op.keeps_output
 
     def call(a: Any, b: Any) -> Any:
         if type(a) is Tensor and type(b) is Tensor:
@@ -278,6 +320,11 @@ def binary(op: Any) -> Any:
         elif state.mode == GRAD and not keeps_output:
             if keeps_inputs:
                 saved: Any = (a, b)
+                if crosswise:
+                    if right is None:
+                        saved = (None, b)
+                    elif left is None:
+                        saved = (a, None)
             elif left is None or right is None:
                 saved = (a if left is None else None, b if right is None else None)
             else:

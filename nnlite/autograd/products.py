@@ -15,6 +15,7 @@ from .arithmetic import binary, mul
 from .elementary import contiguous
 from .operation import Multilinear, as_tensor, on_graph, reflected
 from .shaping import expand, reshape, sum, sum_to, transpose
+from .tensor import Tensor
 
 
 def _flat(x: np.ndarray) -> tuple[np.ndarray, bool]:
@@ -30,6 +31,8 @@ def _flat(x: np.ndarray) -> tuple[np.ndarray, bool]:
 def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a b for arrays: the kernel for two float matrices of one dtype, else NumPy."""
     if a.ndim == 2 and b.ndim == 2 and a.dtype is b.dtype and a.dtype.kind == "f":
+        if a.flags.carray and b.flags.carray:
+            return functional.matmul(a, b)
         if a.shape[1] != b.shape[0]:
             raise ValueError(
                 f"matmul: inner sizes differ: a has shape {a.shape}, b {b.shape}; "
@@ -50,32 +53,51 @@ class MatMul(Multilinear):
     """A B, and stacks of them; dA = G B^T, dB = A^T G."""
 
     name = "matmul"
+    crosswise = True
     forward = staticmethod(_product)
 
     @staticmethod
     def vjp(g: Any, need: Any, a: Any, b: Any) -> Any:
         left, right = need
-        if a.ndim == 2 and b.ndim == 2:
+        if _ndim(left, a) == _ndim(right, b) == 2:
             return (
                 None if left is None else matmul(g, b.T),
                 None if right is None else matmul(a.T, g),
             )
         return _stacked(g, left, right, a, b)
 
+    @staticmethod
+    def vjp_arrays(g: Any, need: Any, a: Any, b: Any) -> Any:
+        left, right = need
+        if not _ndim(left, a) == _ndim(right, b) == 2:
+            return _stacked(g, left, right, a, b)
+        g = contiguous(g)
+        return (
+            None if left is None else functional.matmul(g, contiguous(b), False, True),
+            None if right is None else functional.matmul(contiguous(a), g, True),
+        )
+
+
+def _ndim(edge: Any, value: Any) -> int:
+    """The dimensions of an input, from its value or, where that was not kept, from its node."""
+    return value.ndim if edge is None else len(edge.shape)
+
 
 def _stacked(g: Any, left: Any, right: Any, a: Any, b: Any) -> Any:
     """The gradients where an operand is a vector or a stack of matrices: as matrices."""
-    rows = a if a.ndim > 1 else a.reshape((1, *a.shape))
-    columns = b if b.ndim > 1 else b.reshape((*b.shape, 1))
-    shape = (*g.shape, 1) if b.ndim == 1 else g.shape
-    if a.ndim == 1:
-        shape = (*shape[:-1], 1, shape[-1])
-    g = g.reshape(shape)
+    if _ndim(right, b) == 1:
+        g = g.reshape((*g.shape, 1))
+    if _ndim(left, a) == 1:
+        g = g.reshape((*g.shape[:-1], 1, g.shape[-1]))
     da = db = None
     if left is not None:
-        da = sum_to(matmul(g, columns.swapaxes(-1, -2)), rows.shape).reshape(left.shape)
+        columns = b if b.ndim > 1 else b.reshape((*b.shape, 1))
+        shape = left.shape if len(left.shape) > 1 else (1, *left.shape)
+        da = sum_to(matmul(g, columns.swapaxes(-1, -2)), shape).reshape(left.shape)
     if right is not None:
-        db = sum_to(matmul(rows.swapaxes(-1, -2), g), columns.shape).reshape(right.shape)
+        rows = a if a.ndim > 1 else a.reshape((1, *a.shape))
+        shape = right.shape if len(right.shape) > 1 else (*right.shape, 1)
+        db = sum_to(matmul(rows.swapaxes(-1, -2), g), shape).reshape(right.shape)
     return da, db
 
 
@@ -84,6 +106,8 @@ _matmul = binary(MatMul)
 
 def matmul(a: Any, b: Any) -> Any:
     """The matrix product with NumPy's rules: vectors, matrices, stacks that are broadcast."""
+    if type(a) is Tensor:
+        return _matmul(a, b)
     if type(a) is np.ndarray and type(b) is np.ndarray:
         return _product(a, b)
     if not on_graph(a, b):

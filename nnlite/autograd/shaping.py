@@ -455,6 +455,8 @@ def tile(x: Any, counts: Any) -> Any:
 
 def is_basic(index: Any) -> bool:
     """Whether an index is made of integers, slices, None and Ellipsis alone: it gives a view."""
+    if type(index) is int or type(index) is slice:
+        return True
     parts = index if isinstance(index, tuple) else (index,)
     return builtins.all(
         part is None
@@ -490,4 +492,6 @@ def getitem(x: Any, index: Any) -> Any:
 
 def scatter(g: Any, shape: tuple[int, ...], index: Any) -> Any:
     """Zeros of a shape with g added at the places of an index: the reverse of x[index]."""
-    return apply(Scatter, g, params=(shape, plain_index(index)))
+    if not is_basic(index):
+        index = plain_index(index)
+    return apply(Scatter, g, params=(shape, index))

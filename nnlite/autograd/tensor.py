@@ -168,26 +168,6 @@ class Tensor(Methods):
         if type(edge) is Node and edge.kept is None:
             edge.kept = Leaf(edge.shape, edge.dtype)
 
-    def backward(
-        self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False
-    ) -> None:
-        """Adds the gradients of this tensor by all leaves to their `grad`.
-
-        Args:
-            gradient: the gradient of what is meant by this tensor, of its shape; default 1, for
-                tensors of one element.
-            retain_graph: keep the graph for another backward; default: create_graph.
-            create_graph: build the graph of the gradients too, for further derivatives.
-
-        Raises:
-            RuntimeError: no gradient flows here; more than one element and no gradient; the graph
-                was freed; a value that is needed was changed in place. No gradient has changed.
-            ValueError, TypeError: shape or dtype of the gradient differ.
-        """
-        from .engine import backward
-
-        backward(self, gradient, retain_graph, create_graph)
-
     # Values, views and copies.
 
     def detach(self) -> Tensor:
