@@ -31,11 +31,22 @@ class Callback:
         """Before the first batch."""
 
     def on_batch_end(self, trainer: Any, step: int, values: dict[str, Any]) -> None:
-        """After batch `step`, counted from 1 in this fit; values: what was measured since the last
-        call."""
+        """After a batch.
+
+        Args:
+            trainer: the Trainer.
+            step: counted from 1 in this fit.
+            values: what was measured so far, as the trainer says.
+        """
 
     def on_epoch_end(self, trainer: Any, epoch: int, values: dict[str, Any]) -> None:
-        """After an epoch and its validation; values: the figures that History gets."""
+        """After an epoch and its validation.
+
+        Args:
+            trainer: the Trainer.
+            epoch: counted from 0 in this fit.
+            values: the figures that History gets.
+        """
 
     def on_fit_end(self, trainer: Any, history: Any) -> None:
         """After the last epoch, also when the fit was stopped."""
@@ -95,8 +106,8 @@ class EarlyStopping(Callback):
             was not stopped.
 
     Attributes:
-        best: the best figure, or None. best_epoch: its epoch as the trainer counts, or None.
-        stopped_epoch: the epoch of the stop, or None.
+        best: the best figure, or None. best_epoch: its epoch, from 0 in this fit, or None.
+        stopped_epoch: the epoch of the stop, likewise, or None.
 
     Raises:
         TypeError, ValueError: an argument of another kind or out of range.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import math
@@ -78,6 +77,8 @@ class History(dict[str, list[Any]]):
         Raises:
             OSError: it cannot be written; the old file is as it was.
         """
+        import csv
+
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["epoch", *self])

@@ -28,6 +28,7 @@ SMALL = (8, 16, 32, 48, 64)
 CACHED = 65_536  # floats: input and output lie in the second-level cache
 FUNCTIONS = ("exp", "log", "tanh", "sigmoid", "relu", "expm1", "log1p", "erf")
 STREAMED = ("relu", "sigmoid", "exp")
+RANDOM = ("dropout",)  # other libraries drop other elements, so they are not compared
 # An array beyond the caches, in floats: four times the last-level cache, but not absurdly many.
 CACHES_FILLED = 4
 STREAMED_MOST = 1 << 27
@@ -124,10 +125,10 @@ def all_cases(threads: int) -> list[Case]:
     """Every case, on one thread and on that many, group by group."""
     counts = sorted({1, threads})
     cases = list(_products(counts))
-    cases += [Case("cache", kernel, (CACHED,)) for kernel in FUNCTIONS]
+    cases += [Case("cache", kernel, (CACHED,)) for kernel in FUNCTIONS + RANDOM]
     cases += [
         Case("memory", kernel, (beyond_caches(),), threads=count)
-        for kernel in STREAMED
+        for kernel in STREAMED + RANDOM
         for count in counts
     ]
     cases += [

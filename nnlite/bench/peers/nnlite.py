@@ -55,6 +55,8 @@ def kernel(case: Case, inputs: tuple[NDArray, ...]) -> Kernel:
     if case.kernel == "softmax_ce":
         x, target = inputs
         return Kernel(partial(nn.functional.softmax_ce, x, target, grad=out), lambda: out)
+    if case.kernel == "dropout":
+        return Kernel(partial(nn.functional.dropout, inputs[0], 0.5, 0, out=out), lambda: out)
     return Kernel(partial(getattr(nn.functional, case.kernel), inputs[0], out), lambda: out)
 
 

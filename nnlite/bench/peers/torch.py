@@ -84,6 +84,8 @@ def kernel(case: Case, inputs: tuple[NDArray, ...]) -> Kernel:
         b = tensors[1].T if case.kernel == "nt" else tensors[1]
         product = torch.empty(len(a), b.shape[1], dtype=a.dtype)
         return Kernel(partial(torch.mm, a, b, out=product), product.numpy)
+    if case.kernel not in FUNCTIONS:
+        raise NotImplementedError(f"PyTorch has no {case.kernel} with these values")
     out = torch.empty_like(tensors[0])
     return Kernel(partial(FUNCTIONS[case.kernel], tensors[0], out=out), out.numpy)
 
