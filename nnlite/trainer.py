@@ -215,7 +215,7 @@ class Trainer:
         data = Dataset(self.inputs, X, y, memory_budget)
         data.weigh(sample_weight, class_weight)
         data.hold_out(validation_data, validation_split, self.seed)
-        wanted = list(callbacks)
+        wanted = list(_callbacks.resolve(callbacks))
         if early_stopping is not None and early_stopping is not False:
             wanted.append(self.checked_stopping(early_stopping, data.held_out is not None))
         plan = Plan(

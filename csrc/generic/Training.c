@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base.h"
+#include "gemm/gemm.h"
 #include "generic/target.h"
 #include "parallel.h"
 #include "random.h"
@@ -153,11 +154,11 @@ static int T_(through_activation)(int activation, int64_t n, const real *output,
  * the input's activation in the same pass where a Linear made it. */
 static int T_(linear_backward)(const nnl_step *s, const nnl_step *before, int64_t N,
                                const real *input, const real *grad, real *next, int threads) {
-    size_t unit = sizeof(real);
-    memset(s->gradWeight, 0, (size_t)(s->inputs * s->outputs) * unit);
-    if (s->gradBias) memset(s->gradBias, 0, (size_t)s->outputs * unit);
-    int status = NNL_(Linear_accGradParameters)(N, s->inputs, s->outputs, input, grad,
-                                                s->gradWeight, s->gradBias, 1, threads);
+    /* As accGradParameters adds to zeros; but the zeros of the weights are neither written nor read. */
+    if (s->gradBias) memset(s->gradBias, 0, (size_t)s->outputs * sizeof(real));
+    int status = NNL_(gemm_and_sums)(s->inputs, s->outputs, N, input, 1, s->inputs, grad,
+                                     s->outputs, 1, s->gradWeight, s->outputs, NULL, NULL,
+                                     s->gradBias, 0, NNL_IDENTITY, threads);
     if (status != NNL_OK || !next) return status;
     int activation = before && before->layer == NNL_LINEAR ? before->activation : NNL_IDENTITY;
     return NNL_(Linear_updateGradInput)(N, s->inputs, s->outputs, grad, next, s->weight,

@@ -19,10 +19,12 @@ from ..optim import Optimizer
 from ..trainer import Trainer
 from .dataset import Dataset
 from .epochs import EpochRun
-from .fit import SLICE_SECONDS, Fit, Plan
+from .fit import Fit, Plan
 from .interrupts import Interrupts
 from .progress import Progress
 from .rows import Rows
+
+ROUND_SECONDS = 0.05  # of all threads between two looks from Python
 
 
 def fit_many(
@@ -182,7 +184,7 @@ def _run_side_by_side(
         interrupts.answer()
         threads = min(_State.threads, len(active))
         for run in active:
-            run.fit.slice_seconds = SLICE_SECONDS * threads / len(active)
+            run.fit.slice_seconds = ROUND_SECONDS * threads / len(active)
             run.begin(run.fit.due(run.most()))
         start = time.perf_counter()
         trainings = [run.runner.training for run in active]
