@@ -47,6 +47,8 @@ NNL_API int nnl_cpu_supports(const char *isa) {
 }
 
 bool nnl_size_ok(int64_t a, int64_t b, int64_t unit) {
+    const uint64_t small = 1 << 28; /* three such sizes fit, and need no division */
+    if ((uint64_t)a < small && (uint64_t)b < small && (uint64_t)unit - 1 < 64) return true;
     if (a < 0 || b < 0 || unit < 1) return false;
     if (a == 0 || b == 0) return true;
     return a <= INT64_MAX / b && a * b <= INT64_MAX / unit;

@@ -41,6 +41,11 @@
 /* Most vectors of any tile: one row takes this many. */
 #define NNL_GEMM_WIDE 8
 
+/* Fewest rows of a tile that ends in a half register (with fewer its chains do not cover their
+ * latency), and the work of a half. */
+#define NNL_GEMM_HALF_ROWS 4
+#define NNL_GEMM_HALF_WORK 0.5
+
 /* Terms of a block in the inner dimension (KC) and rows of a block of A (MC, for float and double):
  * the block takes 432 or 576 KiB of the second cache with AVX-512, whose processors have 1 MiB or
  * more, and 192 or 256 KiB otherwise. NC columns of packed B stay in the last cache. */
@@ -59,15 +64,18 @@
  * afar then, and a short one stays in the second cache with the next, which is being fetched. */
 #define NNL_GEMM_SHORT_BYTES 2048
 
-/* Transposing an element costs about as much as this many lanes of multiply-adds, and a product is
- * turned when that saves 3 %. */
-#define NNL_GEMM_TURN_LANES 8
-#define NNL_GEMM_TURN_GAIN 0.97
+/* Matrices up to this size are read in place, A's transpose up to four times as much: twice the
+ * second cache. */
+#define NNL_GEMM_UNPACKED_BYTES (2 << 20)
 
-/* Columns beyond the last whole vector are split off when that saves 8 %; a product by itself costs
- * as much as this many lanes of multiply-adds (150 cycles). */
-#define NNL_GEMM_SPLIT_GAIN 0.92
-#define NNL_GEMM_SPLIT_LANES 2500
+/* Costs in multiply-adds of a vector: transposing a square of registers, by its rows; a tile, besides
+ * its multiply-adds; and a product by itself. A product is turned when that saves 3 %, and columns
+ * beyond the last whole vector are split off when that saves 5 %. */
+#define NNL_GEMM_SQUARE_WORK 7
+#define NNL_GEMM_TILE_WORK 70
+#define NNL_GEMM_SPLIT_WORK 150
+#define NNL_GEMM_TURN_GAIN 0.97
+#define NNL_GEMM_SPLIT_GAIN 0.95
 
 /* Packed blocks up to this size live on the stack. */
 #define NNL_GEMM_STACK_BYTES 16384

@@ -57,6 +57,11 @@ static void T_(part)(const T_(product) *g, int64_t i0, int64_t i1, int64_t j0, i
 /* Parts [begin, end) of the grid. Part edges are multiples of the tile, so that no tile is cut. */
 static void T_(parts)(void *context, int64_t begin, int64_t end) {
     const T_(product) *g = context;
+    if (g->down * g->across == 1) {
+        real *b_pack = g->scratch ? g->scratch + T_(packed_a)(g) : NULL;
+        T_(part)(g, 0, g->m, 0, g->n, g->scratch, b_pack);
+        return;
+    }
     int64_t tiles_down = nnl_ceil_div(g->m, NNL_GEMM_MR), tiles_across = nnl_ceil_div(g->n, NR);
     for (int64_t index = begin; index < end; index++) {
         int64_t y = index / g->across, x = index % g->across;
@@ -73,17 +78,26 @@ static void T_(parts)(void *context, int64_t begin, int64_t end) {
     }
 }
 
-/* Work of m x n outputs of k terms in lanes of multiply-adds, empty lanes of the last vector of a
- * row included, when `packed` elements are transposed on the way. */
-static double T_(work)(int64_t m, int64_t n, int64_t k, int64_t packed) {
-    double lanes = (double)(nnl_ceil_div(n, VLANES) * VLANES);
-    return (double)m * lanes * (double)k + NNL_GEMM_TURN_LANES * (double)packed;
+/* Squares of registers in which rows x columns elements are transposed. */
+static int64_t T_(squares)(int64_t rows, int64_t columns) {
+    return nnl_ceil_div(rows, VLANES) * nnl_ceil_div(columns, VLANES);
+}
+
+/* Work of m x n outputs of k terms in multiply-adds of whole vectors, when so many squares are
+ * transposed on the way. A half vector is half the work, a partial one all of it. */
+static double T_(work)(int64_t m, int64_t n, int64_t k, int64_t squares) {
+    int64_t vectors = n / VLANES, last = n % VLANES;
+    bool half = last > 0 && last <= HALF && m >= NNL_GEMM_HALF_ROWS;
+    if (last > 0 && !half) vectors++;
+    int64_t tiles = nnl_ceil_div(m, NNL_GEMM_MR) * nnl_ceil_div(vectors + half, NNL_GEMM_NV);
+    return (double)m * (double)k * ((double)vectors + (half ? NNL_GEMM_HALF_WORK : 0)) +
+           NNL_GEMM_SQUARE_WORK * VLANES * (double)squares + NNL_GEMM_TILE_WORK * (double)tiles;
 }
 
 /* The same for the turned product: a row-major A is transposed, and C on its way out and in. */
 static double T_(turned_work)(const T_(product) *g) {
-    int64_t packed = g->a_row == 1 && g->a_col != 1 ? 0 : g->m * g->k;
-    return T_(work)(g->n, g->m, g->k, packed + (g->accumulate ? 2 : 1) * g->m * g->n);
+    int64_t a = g->a_row == 1 && g->a_col != 1 ? 0 : T_(squares)(g->m, g->k);
+    return T_(work)(g->n, g->m, g->k, a + (g->accumulate ? 2 : 1) * T_(squares)(g->m, g->n));
 }
 
 /* Turns the product, C^T = B^T A^T, where that fills the vectors better or transposes less. The
@@ -92,7 +106,7 @@ static double T_(turned_work)(const T_(product) *g) {
 static void T_(choose_orientation)(T_(product) *g) {
     const T_(product) o = *g;
     bool in_place = g->b_col == 1;
-    double plain = T_(work)(g->m, g->n, g->k, in_place ? 0 : g->n * g->k);
+    double plain = T_(work)(g->m, g->n, g->k, in_place ? 0 : T_(squares)(g->k, g->n));
     if (T_(turned_work)(g) >= NNL_GEMM_TURN_GAIN * plain) return;
     g->turned = true;
     g->m = o.n, g->n = o.m;
@@ -103,13 +117,17 @@ static void T_(choose_orientation)(T_(product) *g) {
 /* Chooses what is packed. */
 static void T_(choose_packing)(T_(product) *g) {
     /* B must be packed when its rows are not contiguous; it pays when several panels of rows read
-     * it and its rows lie far apart: each on another page, and few cache sets for all. */
-    bool large = g->k * g->n > 64 * 1024;
+     * it from beyond the second cache, its rows far apart: each on another page, and few cache sets
+     * for all. */
+    bool large = g->k * g->n * (int64_t)sizeof(real) > NNL_GEMM_UNPACKED_BYTES;
     g->pack_b = g->b_col != 1 || (large && g->m > 2 * NNL_GEMM_MR && g->n > NR);
-    /* A is read in place until it outgrows the cache: its rows are a dozen streams. Its transpose
-     * moves to another line with every term, so it is packed sooner. */
-    int64_t in_place = g->a_col == 1 ? 64 * 1024 : 8 * 1024;
-    g->pack_a = g->m * g->k > in_place && g->n > (g->a_col == 1 ? 4 : 2) * NR;
+    /* A is read in place until it outgrows the cache: its rows are a dozen streams, which fall into
+     * one set of the first cache when they lie a whole number of pages apart. The transpose moves
+     * to another line with every term, and each panel of rows meets the same lines. */
+    bool lines = g->a_col != 1, one_set = !lines && g->a_row * (int64_t)sizeof(real) % 4096 == 0;
+    int64_t in_place = NNL_GEMM_UNPACKED_BYTES * (lines ? 4 : 1);
+    bool far = one_set || g->m * g->k * (int64_t)sizeof(real) > in_place;
+    g->pack_a = far && g->m > NNL_GEMM_MR / 2 && g->n > (lines ? 2 : 4) * NR;
 }
 
 /* Chooses the grid of parts: the one whose largest part is smallest; ties go to cutting columns,
@@ -136,7 +154,7 @@ static void T_(choose_grid)(T_(product) *g, int threads) {
 
 /* Computes a product of at least one output. */
 static int T_(compute)(T_(product) *g, int threads) {
-    real small[NNL_GEMM_STACK_BYTES / sizeof(real)];
+    _Alignas(NNL_ALIGNMENT) real small[NNL_GEMM_STACK_BYTES / sizeof(real)];
     T_(choose_orientation)(g);
     T_(choose_packing)(g);
     T_(choose_grid)(g, threads);
@@ -160,7 +178,7 @@ static int64_t T_(split)(const T_(product) *g) {
     if (rest.n == 0 || g->n < VLANES || g->b_col != 1) return 0;
     double whole = T_(work)(g->m, g->n, g->k, 0);
     double parts = T_(work)(g->m, g->n - rest.n, g->k, 0) + T_(turned_work)(&rest);
-    parts += NNL_GEMM_SPLIT_LANES;
+    parts += NNL_GEMM_SPLIT_WORK;
     bool serial = (double)g->m * (double)g->n * (double)g->k < 2 * NNL_GEMM_GRAIN;
     return serial && parts < NNL_GEMM_SPLIT_GAIN * whole ? rest.n : 0;
 }
@@ -224,4 +242,5 @@ NNL_API int NNL_(gemm)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a
 #undef NR
 #undef MC
 #undef KC_SHORT
+#undef HALF
 #endif

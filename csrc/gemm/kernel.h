@@ -1,8 +1,9 @@
 /* kernel.h: the micro-kernel, one template for every tile, type and instruction set.
  *
- * A tile is `rows` x `vectors` registers of outputs, each output one chain of fused multiply-adds
- * over p in ascending order. The template is always inlined with constant tile sizes, so that its
- * loops disappear and the accumulators live in registers; the table at the end names the tiles.
+ * A tile is `rows` x `vectors` registers of outputs, and where there are half registers one of them
+ * more; each output is one chain of fused multiply-adds over p in ascending order. The template is
+ * always inlined with constant tile sizes, so that its loops disappear and the accumulators live in
+ * registers; the tables at the end name the tiles.
  *
  * Included by gemm.c in each type pass. */
 
@@ -19,21 +20,32 @@ typedef struct {
     ptrdiff_t c_row;      /* elements */
     const real *bias;     /* start of every row, or NULL */
     bool accumulate;      /* start from c */
-    int last;             /* lanes in use in the last vector of a row, 1..VLANES */
+    int last;             /* lanes in use in the last vector of a row, at least 1 */
     real *sums;           /* column sums of B, to be continued by this tile, or NULL */
     const real *next;     /* the outputs of the tile after this one, to be fetched meanwhile */
     const char *ahead;    /* one line to be fetched with each inner index: a later panel of B */
     ptrdiff_t ahead_step; /* bytes */
 } T_(tile);
 
-#define FORMS 3
+#define NR (NNL_GEMM_NV * VLANES)
+
+/* Lanes of a half register, or 0 where there are none and its operations name others in vain. */
+#ifdef NNL_VEC_HALF
+#define HALF (VLANES / 2)
+#define H_(name) T_(h_##name)
+#else
+#define HALF 0
+#define H_(name) V_(name)
+typedef vreal T_(vhalf);
+#endif
+
 typedef void T_(tile_kernel)(const T_(tile) *);
 
 static inline const real *T_(step)(const real *p, ptrdiff_t bytes) {
     return (const real *)((const char *)p + bytes);
 }
 
-/* load_last and store_last: the last vector of a row, whole or partial. */
+/* The last vector of a row, whole or partial. */
 static inline vreal T_(load_last)(const real *p, bool partial, int last) {
     return partial ? V_(load_n)(p, last) : V_(load)(p);
 }
@@ -45,27 +57,32 @@ static inline void T_(store_last)(real *p, vreal v, bool partial, int last) {
     }
 }
 
+/* `last` lanes of the last vector are in use: all, unless it is partial, or a half. */
 NNL_INLINE void T_(run_tile)(const T_(tile) *tile, const int rows, const int vectors,
-                             const bool partial, const bool sums) {
+                             const bool half, const bool partial, const bool sums) {
     vreal acc[NNL_GEMM_MR][NNL_GEMM_WIDE]; /* rows x vectors of it are used */
+    T_(vhalf) acc_half[NNL_GEMM_MR];
     vreal sum[NNL_GEMM_WIDE];
+    T_(vhalf) sum_half;
     const int end = vectors - 1, last = tile->last;
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++) {
-        const real *c = tile->c + i * tile->c_row;
+        const real *start = tile->bias ? tile->bias : tile->c + i * tile->c_row;
+        const bool given = tile->bias || tile->accumulate;
 #pragma GCC unroll 16
         for (int j = 0; j < vectors; j++) {
-            const real *start = tile->bias ? tile->bias : c;
-            bool part = partial && j == end;
-            acc[i][j] = tile->bias || tile->accumulate
-                            ? T_(load_last)(start + j * VLANES, part, last)
-                            : V_(zero)();
+            acc[i][j] =
+                given ? T_(load_last)(start + j * VLANES, partial && j == end, last) : V_(zero)();
+        }
+        if (half) {
+            acc_half[i] = given ? H_(load_n)(start + vectors * VLANES, last) : H_(zero)();
         }
     }
 #pragma GCC unroll 16
     for (int j = 0; sums && j < vectors; j++) {
         sum[j] = T_(load_last)(tile->sums + j * VLANES, partial && j == end, last);
     }
+    if (sums && half) sum_half = H_(load_n)(tile->sums + vectors * VLANES, last);
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++) {
         const char *line = (const char *)(tile->next + i * tile->c_row);
@@ -83,17 +100,22 @@ NNL_INLINE void T_(run_tile)(const T_(tile) *tile, const int rows, const int vec
     const ptrdiff_t ahead_step = tile->ahead_step;
     for (int64_t p = tile->k; p > 0; p--) {
         vreal bp[NNL_GEMM_WIDE];
+        T_(vhalf) bp_half;
 #pragma GCC unroll 16
         for (int j = 0; j < vectors; j++) {
             bp[j] = T_(load_last)(b + j * VLANES, partial && j == end, last);
             if (sums) sum[j] = V_(add)(sum[j], bp[j]);
         }
+        if (half) bp_half = H_(load_n)(b + vectors * VLANES, last);
+        if (half && sums) sum_half = H_(add)(sum_half, bp_half);
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++) {
             const real *base = i < 3 ? a0 : i < 6 ? a1 : i < 9 ? a2 : a3;
-            vreal ai = V_(set)(*T_(step)(base, i % 3 * a_row));
+            const real *ai = T_(step)(base, i % 3 * a_row);
+            vreal ai_all = V_(set)(*ai);
 #pragma GCC unroll 16
-            for (int j = 0; j < vectors; j++) acc[i][j] = V_(fma)(ai, bp[j], acc[i][j]);
+            for (int j = 0; j < vectors; j++) acc[i][j] = V_(fma)(ai_all, bp[j], acc[i][j]);
+            if (half) acc_half[i] = H_(fma)(H_(set)(*ai), bp_half, acc_half[i]);
         }
         a0 = T_(step)(a0, a_col);
         if (rows > 3) a1 = T_(step)(a1, a_col);
@@ -110,25 +132,24 @@ NNL_INLINE void T_(run_tile)(const T_(tile) *tile, const int rows, const int vec
         for (int j = 0; j < vectors; j++) {
             T_(store_last)(c + j * VLANES, acc[i][j], partial && j == end, last);
         }
+        if (half) H_(store_n)(c + vectors * VLANES, acc_half[i], last);
     }
 #pragma GCC unroll 16
     for (int j = 0; sums && j < vectors; j++) {
         T_(store_last)(tile->sums + j * VLANES, sum[j], partial && j == end, last);
     }
+    if (sums && half) H_(store_n)(tile->sums + vectors * VLANES, sum_half, last);
 }
 
 /* Three forms of each tile: whole vectors, a partial last vector, and with the sums of B's columns
  * beside (any last vector; one panel of rows in each product of a layer's gradient needs it). */
-#define NNL_TILE(rows, vectors)                                               \
-    static void T_(tile_##rows##x##vectors)(const T_(tile) *tile) {           \
-        T_(run_tile)(tile, rows, vectors, false, false);                      \
-    }                                                                         \
-    static void T_(tile_##rows##x##vectors##_partial)(const T_(tile) *tile) { \
-        T_(run_tile)(tile, rows, vectors, true, false);                       \
-    }                                                                         \
-    static void T_(tile_##rows##x##vectors##_sums)(const T_(tile) *tile) {    \
-        T_(run_tile)(tile, rows, vectors, true, true);                        \
-    }
+#define FORMS 3
+#define NNL_TILE_FORM(name, ...) \
+    static void T_(name)(const T_(tile) *tile) { T_(run_tile)(tile, __VA_ARGS__); }
+#define NNL_TILE(rows, vectors)                                                         \
+    NNL_TILE_FORM(tile_##rows##x##vectors, rows, vectors, false, false, false)          \
+    NNL_TILE_FORM(tile_##rows##x##vectors##_partial, rows, vectors, false, true, false) \
+    NNL_TILE_FORM(tile_##rows##x##vectors##_sums, rows, vectors, false, true, true)
 #define NNL_TILE_ENTRY(rows, vectors)                                    \
     {T_(tile_##rows##x##vectors), T_(tile_##rows##x##vectors##_partial), \
      T_(tile_##rows##x##vectors##_sums)}
@@ -153,23 +174,64 @@ static T_(tile_kernel) *const T_(tiles)[NNL_GEMM_MR][NNL_GEMM_NV][FORMS] = {
 #undef NNL_EACH_ROW
 };
 
-/* Vectors of the widest tile of so many rows, of at most so many. */
-static inline int T_(tile_width)(int64_t rows, int64_t vectors) {
-    if (rows == 1 && vectors >= 8) return 8;
-    if (rows <= 3 && vectors >= 4) return 4;
-    return vectors >= NNL_GEMM_NV ? NNL_GEMM_NV : 1;
+/* Tiles that end in a half: after no vector or one, without and with sums. */
+#ifdef NNL_VEC_HALF
+#define NNL_EACH_ROW(rows)                                          \
+    NNL_TILE_FORM(half_##rows##x0, rows, 0, true, false, false)     \
+    NNL_TILE_FORM(half_##rows##x0_sums, rows, 0, true, false, true) \
+    NNL_TILE_FORM(half_##rows##x1, rows, 1, true, false, false)     \
+    NNL_TILE_FORM(half_##rows##x1_sums, rows, 1, true, false, true)
+NNL_GEMM_ROWS(NNL_EACH_ROW)
+#undef NNL_EACH_ROW
+static T_(tile_kernel) *const T_(half_tiles)[NNL_GEMM_MR][2][2] = {
+#define NNL_EACH_ROW(rows)                            \
+    {{T_(half_##rows##x0), T_(half_##rows##x0_sums)}, \
+     {T_(half_##rows##x1), T_(half_##rows##x1_sums)}},
+    NNL_GEMM_ROWS(NNL_EACH_ROW)
+#undef NNL_EACH_ROW
+};
+#endif
+
+/* The width of a tile: so many vectors, and a half. */
+typedef struct {
+    int vectors;
+    bool half;
+} T_(width);
+
+/* The widest tile of so many rows at the start of so many columns. Where B is packed it does not
+ * depend on the rows: all blocks of rows read the same panels. */
+static inline T_(width) T_(tile_width)(int64_t rows, int64_t columns, bool packed) {
+    int64_t whole = columns / VLANES, last = columns % VLANES;
+    if (last > 0 && last <= HALF && (packed || rows >= NNL_GEMM_HALF_ROWS)) {
+        if (whole <= 1) return (T_(width)){(int)whole, true};
+        return (T_(width)){whole == 2 ? 1 : 2, false}; /* one vector goes with the half */
+    }
+    int64_t vectors = whole + (last > 0);
+    if (!packed && rows == 1 && vectors >= 8) return (T_(width)){8, false};
+    if (!packed && rows <= 3 && vectors >= 4) return (T_(width)){4, false};
+    return (T_(width)){(int)nnl_min(vectors, NNL_GEMM_NV), false};
 }
 
-static inline T_(tile_kernel) *T_(kernel_for)(const T_(tile) *tile, int64_t rows, int width) {
+/* Columns of that width. */
+static inline int64_t T_(width_columns)(T_(width) w) {
+    return w.vectors * VLANES + (w.half ? HALF : 0);
+}
+
+/* The kernel for so many rows of a tile whose other operands are known. */
+static inline T_(tile_kernel) *T_(kernel_for)(const T_(tile) *tile, int64_t rows, T_(width) w) {
     static T_(tile_kernel) *const one_by_8[FORMS] = NNL_TILE_ENTRY(1, 8);
     static T_(tile_kernel) *const by_4[3][FORMS] = {NNL_TILE_ENTRY(1, 4), NNL_TILE_ENTRY(2, 4),
                                                     NNL_TILE_ENTRY(3, 4)};
+#ifdef NNL_VEC_HALF
+    if (w.half) return T_(half_tiles)[rows - 1][w.vectors][tile->sums != NULL];
+#endif
     int form = tile->sums ? 2 : tile->last < VLANES;
-    if (width == 8) return one_by_8[form];
-    if (width == 4) return by_4[rows - 1][form];
-    return T_(tiles)[rows - 1][width - 1][form];
+    if (w.vectors == 8) return one_by_8[form];
+    if (w.vectors == 4) return by_4[rows - 1][form];
+    return T_(tiles)[rows - 1][w.vectors - 1][form];
 }
 
+#undef NNL_TILE_FORM
 #undef NNL_TILE
 #undef NNL_TILE_ENTRY
 #undef FORMS

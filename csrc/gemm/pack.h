@@ -22,6 +22,15 @@ static void T_(copy_panel)(int64_t k, int64_t rows, int64_t height, const real *
     }
 }
 
+/* What `turn` does, for one square, element by element. */
+static void T_(turn_few)(int rows, int height, int columns, const real *from, int64_t from_row,
+                         real *to, int64_t to_row) {
+    for (int c = 0; c < columns; c++, to += to_row) {
+        if (rows < height) V_(store_n)(to, V_(zero)(), height);
+        for (int r = 0; r < rows; r++) to[r] = from[r * from_row + c];
+    }
+}
+
 /* to[c * to_row + r] = from[r * from_row + c] for r < rows, c < columns, and 0 for
  * rows <= r < height: transposes square by square in registers. */
 static void T_(turn)(int64_t rows, int64_t height, int64_t columns, const real *from,
@@ -29,7 +38,12 @@ static void T_(turn)(int64_t rows, int64_t height, int64_t columns, const real *
     for (int64_t c = 0; c < columns; c += VLANES) {
         int across = (int)nnl_min(VLANES, columns - c);
         for (int64_t r = 0; r < height; r += VLANES) {
-            int down = (int)nnl_min(VLANES, height - r);
+            int down = (int)nnl_min(VLANES, height - r), valid = (int)nnl_min(down, rows - r);
+            if (across * valid <= VLANES) { /* a corner or a line: one by one is quicker */
+                T_(turn_few)(valid, down, across, from + r * from_row + c, from_row,
+                             to + c * to_row + r, to_row);
+                continue;
+            }
             vreal lines[VLANES];
             for (int l = 0; l < VLANES; l++) {
                 const real *line = from + (r + l) * from_row + c;

@@ -1,7 +1,6 @@
 /* product.h: a product as it is computed, and the two inner loops over one block of it.
  * Included by gemm.c in each type pass. */
 
-#define NR (NNL_GEMM_NV * VLANES)
 #define MC (REAL_IS_FLOAT ? NNL_GEMM_MC_FLOAT : NNL_GEMM_MC_DOUBLE)
 #define KC_SHORT (NNL_GEMM_SHORT_BYTES / (int64_t)sizeof(real))
 
@@ -33,10 +32,18 @@ typedef struct {
     bool pack_b_now; /* the first block of rows packs B panel by panel, just before it is read */
 } T_(block);
 
-/* Rows of a block go in panels of at most NNL_GEMM_MR, as even as can be: panels of 7 and 6 rows
- * keep the multipliers busier than one of 12 and one of 1. */
-static inline int64_t T_(panel_start)(int64_t rows, int64_t panels, int64_t panel) {
-    return rows * panel / panels;
+/* Rows of a block go in panels of at most NNL_GEMM_MR, as even as can be, the taller ones first:
+ * panels of 7 and 6 rows keep the multipliers busier than one of 12 and one of 1. */
+typedef struct {
+    int64_t count, height, taller; /* `taller` of them have one row more than `height` */
+} T_(panels);
+
+static inline T_(panels) T_(panels_of)(int64_t rows) {
+    int64_t count = nnl_ceil_div(rows, NNL_GEMM_MR);
+    return (T_(panels)){count, rows / count, rows % count};
+}
+static inline int64_t T_(panel_height)(T_(panels) panels, int64_t panel) {
+    return panels.height + (panel < panels.taller);
 }
 
 /* x after the activation; or, with the activation's output y, x times its derivative there. */
@@ -67,12 +74,12 @@ static void T_(finish)(const T_(product) *g, int64_t rows, int64_t columns, real
 
 /* Packs the rows of a block of A, panel after panel. */
 static void T_(pack_rows)(const T_(product) *g, const T_(block) *at) {
-    int64_t panels = nnl_ceil_div(at->rows, NNL_GEMM_MR);
-    for (int64_t panel = 0; panel < panels; panel++) {
-        int64_t ir = T_(panel_start)(at->rows, panels, panel);
-        int64_t height = T_(panel_start)(at->rows, panels, panel + 1) - ir;
+    T_(panels) panels = T_(panels_of)(at->rows);
+    for (int64_t panel = 0, ir = 0; panel < panels.count; panel++) {
+        int64_t height = T_(panel_height)(panels, panel);
         T_(pack_panel)(at->terms, height, height, g->a + (at->i + ir) * g->a_row + at->p * g->a_col,
                        g->a_row, g->a_col, at->a_pack + ir * at->terms);
+        ir += height;
     }
 }
 
@@ -102,7 +109,7 @@ static void T_(add_column_sums)(int64_t terms, int64_t columns, const real *b, i
 /* One tile of a turned product: computed in rows, stored as columns. bias holds a number a row. */
 static void T_(run_turned)(const T_(product) *g, T_(tile_kernel) *kernel, T_(tile) *tile,
                            int64_t rows, int64_t columns, real *c, const real *bias, bool last) {
-    real held[NNL_GEMM_MR * NNL_GEMM_WIDE * VLANES];
+    _Alignas(NNL_ALIGNMENT) real held[NNL_GEMM_MR * NNL_GEMM_WIDE * VLANES];
     const int64_t held_row = sizeof held / sizeof *held / NNL_GEMM_MR;
     const bool accumulate = tile->accumulate;
     tile->c = held;
@@ -125,8 +132,9 @@ static void T_(run_turned)(const T_(product) *g, T_(tile_kernel) *kernel, T_(til
 
 /* All panels of rows against `lanes` columns from jr on; tile holds their panel of B. */
 static void T_(run_panels)(const T_(product) *g, const T_(block) *at, T_(tile) *tile, int64_t jr,
-                           int64_t lanes, int width) {
-    int64_t panels = nnl_ceil_div(at->rows, NNL_GEMM_MR), column = at->j + jr;
+                           int64_t lanes, T_(width) width) {
+    const T_(panels) panels = T_(panels_of)(at->rows);
+    const int64_t column = at->j + jr;
     /* While the first panels of rows run, the next panel of B is fetched, one line a row of B:
      * two lines with AVX-512, or three where the rows of B are not aligned. */
     const char *next_b = (const char *)(g->b + at->p * g->b_row + column + lanes);
@@ -135,9 +143,10 @@ static void T_(run_panels)(const T_(product) *g, const T_(block) *at, T_(tile) *
     bool last = at->p + at->terms == g->k && g->activation != NNL_IDENTITY;
     tile->a_row = g->pack_a ? (ptrdiff_t)sizeof(real) : g->a_row * (ptrdiff_t)sizeof(real);
     tile->a_col = g->a_col * (ptrdiff_t)sizeof(real);
-    for (int64_t panel = 0; panel < panels; panel++) {
-        int64_t ir = T_(panel_start)(at->rows, panels, panel);
-        int64_t height = T_(panel_start)(at->rows, panels, panel + 1) - ir, row = at->i + ir;
+    int64_t height;
+    for (int64_t panel = 0, ir = 0; panel < panels.count; panel++, ir += height) {
+        height = T_(panel_height)(panels, panel);
+        int64_t row = at->i + ir;
         tile->sums = g->sums && !g->turned && row == 0 ? g->sums + column : NULL;
         T_(tile_kernel) *kernel = T_(kernel_for)(tile, height, width);
         tile->a = g->a + row * g->a_row + at->p * g->a_col;
@@ -154,8 +163,8 @@ static void T_(run_panels)(const T_(product) *g, const T_(block) *at, T_(tile) *
             continue;
         }
         tile->c = g->c + row * g->c_row + column;
-        tile->next = panel + 1 < panels ? tile->c + height * g->c_row
-                                        : g->c + at->i * g->c_row + column + lanes;
+        tile->next = panel + 1 < panels.count ? tile->c + height * g->c_row
+                                              : g->c + at->i * g->c_row + column + lanes;
         kernel(tile);
         if (last) T_(finish)(g, height, lanes, tile->c);
     }
@@ -163,30 +172,28 @@ static void T_(run_panels)(const T_(product) *g, const T_(block) *at, T_(tile) *
 
 /* The two inner loops, jr and ir, over one block. */
 static void T_(run_block)(const T_(product) *g, const T_(block) *at) {
-    int64_t panels = nnl_ceil_div(at->rows, NNL_GEMM_MR);
-    int64_t tallest = nnl_ceil_div(at->rows, panels);
+    int64_t tallest = T_(panel_height)(T_(panels_of)(at->rows), 0);
     T_(tile) tile = {.k = at->terms, .c_row = g->c_row, .accumulate = g->accumulate || at->p > 0};
     if (g->sums && g->turned && at->j == 0) {
         T_(add_column_sums)(at->terms, at->rows, g->a + at->i + at->p * g->a_col, g->a_col,
                             g->sums + at->i);
     }
     for (int64_t jr = 0; jr < at->columns;) {
-        int64_t vectors = nnl_ceil_div(at->columns - jr, VLANES);
-        int width = T_(tile_width)(tallest, g->pack_b ? nnl_min(vectors, NNL_GEMM_NV) : vectors);
-        int64_t lanes = nnl_min(at->columns - jr, width * VLANES);
-        tile.last = (int)(lanes - (width - 1) * VLANES);
+        T_(width) width = T_(tile_width)(tallest, at->columns - jr, g->pack_b);
+        int64_t most = T_(width_columns)(width), lanes = nnl_min(at->columns - jr, most);
+        tile.last = (int)(lanes - (width.vectors - !width.half) * VLANES);
         tile.bias = g->bias && at->p == 0 ? g->bias + at->j + jr : NULL;
         tile.b = g->b + at->p * g->b_row + (at->j + jr) * g->b_col;
         tile.b_row = g->b_row;
         if (g->pack_b) {
             real *panel = at->b_pack + jr * at->terms;
             if (at->pack_b_now) {
-                T_(pack_panel)(at->terms, lanes, width * VLANES, tile.b, g->b_col, g->b_row, panel);
+                T_(pack_panel)(at->terms, lanes, most, tile.b, g->b_col, g->b_row, panel);
             }
             tile.b = panel;
-            tile.b_row = width * VLANES;
+            tile.b_row = most;
         }
         T_(run_panels)(g, at, &tile, jr, lanes, width);
-        jr += width * VLANES;
+        jr += most;
     }
 }

@@ -236,4 +236,41 @@ static inline double v_largest_f64(vec_f64 a) {
     return v_pair_largest(_mm_max_pd(_mm256_castpd256_pd128(h), _mm256_extractf128_pd(h, 1)));
 }
 
+/* Half registers, for the last columns of a product, where whole ones would be mostly empty: Zen 4
+ * multiplies two of them in the time of one. */
+#define NNL_VEC_HALF
+typedef __m256 vhalf_f32;
+typedef __m256d vhalf_f64;
+
+static inline __mmask8 h_first(int64_t n) { return (__mmask8)((1u << n) - 1u); }
+static inline vhalf_f32 h_load_f32(const float *p) { return _mm256_loadu_ps(p); }
+static inline vhalf_f32 h_load_n_f32(const float *p, int64_t n) {
+    return _mm256_maskz_loadu_ps(h_first(n), p);
+}
+static inline void h_store_f32(float *p, vhalf_f32 a) { _mm256_storeu_ps(p, a); }
+static inline void h_store_n_f32(float *p, vhalf_f32 a, int64_t n) {
+    _mm256_mask_storeu_ps(p, h_first(n), a);
+}
+static inline vhalf_f32 h_set_f32(float a) { return _mm256_set1_ps(a); }
+static inline vhalf_f32 h_zero_f32(void) { return _mm256_setzero_ps(); }
+static inline vhalf_f32 h_add_f32(vhalf_f32 a, vhalf_f32 b) { return _mm256_add_ps(a, b); }
+static inline vhalf_f32 h_fma_f32(vhalf_f32 a, vhalf_f32 b, vhalf_f32 c) {
+    return _mm256_fmadd_ps(a, b, c);
+}
+
+static inline vhalf_f64 h_load_f64(const double *p) { return _mm256_loadu_pd(p); }
+static inline vhalf_f64 h_load_n_f64(const double *p, int64_t n) {
+    return _mm256_maskz_loadu_pd(h_first(n), p);
+}
+static inline void h_store_f64(double *p, vhalf_f64 a) { _mm256_storeu_pd(p, a); }
+static inline void h_store_n_f64(double *p, vhalf_f64 a, int64_t n) {
+    _mm256_mask_storeu_pd(p, h_first(n), a);
+}
+static inline vhalf_f64 h_set_f64(double a) { return _mm256_set1_pd(a); }
+static inline vhalf_f64 h_zero_f64(void) { return _mm256_setzero_pd(); }
+static inline vhalf_f64 h_add_f64(vhalf_f64 a, vhalf_f64 b) { return _mm256_add_pd(a, b); }
+static inline vhalf_f64 h_fma_f64(vhalf_f64 a, vhalf_f64 b, vhalf_f64 c) {
+    return _mm256_fmadd_pd(a, b, c);
+}
+
 #endif
