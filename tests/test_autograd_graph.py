@@ -364,8 +364,15 @@ def test_arrays_do_not_lose_a_gradient_silently():
     x = leaf([1.0])
     with pytest.raises(RuntimeError, match=r"detach\(\)\.numpy\(\)"):
         np.asarray(x)
-    with pytest.raises(TypeError):
-        np.exp(x)
+    with pytest.raises(TypeError, match=r"np\.arctan: it would lose the gradient"):
+        np.arctan(x)
+    with pytest.raises(TypeError, match=r"np\.add: it would lose the gradient"):
+        np.add.reduce(x)
+    np.testing.assert_array_equal(np.isfinite(x.detach()), [True])
+    assert np.exp(x).producer.op.name == "exp" and (np.ones(2) * x).requires_grad
+    total = np.ones(1)
+    with pytest.raises(TypeError, match="would lose the gradient"):
+        total += x
     array = x.detach().numpy()
     with pytest.raises(ValueError, match="read-only"):
         array[0] = 3

@@ -199,3 +199,83 @@ def test_functional_with_tensors(rng):
     )
     with pytest.raises(TypeError, match="exp: out: expected None with a Tensor"):
         F.exp(x, np.empty((3, 4)))
+
+
+WEIGHT = np.array([0.5, 2.0, 1.0])
+ROWS = np.array([1.0, 0.0, 2.0, 0.5])
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("options", [
+    {}, {"weight": WEIGHT}, {"label_smoothing": 0.2}, {"ignore_index": 1},
+    {"weight": WEIGHT, "label_smoothing": 0.1, "ignore_index": 2},
+])  # fmt: skip
+@pytest.mark.parametrize("rows", [None, ROWS])
+@pytest.mark.parametrize("kind", ["indices", "probabilities", "nll", "mse"])
+def test_losses_with_weights_and_the_formula_of_their_gradient(rng, reduction, options, rows, kind):
+    x = rng.normal(size=(4, 3))
+    target = TARGET if kind in ("indices", "nll") else rng.dirichlet(np.ones(3), 4)
+    make = nn.SoftmaxCE
+    if kind in ("nll", "mse"):
+        options = {k: v for k, v in options.items() if k != "label_smoothing" and kind == "nll"}
+        make = nn.NLLLoss if kind == "nll" else nn.MSELoss
+    if kind == "probabilities":
+        options = {k: v for k, v in options.items() if k != "ignore_index"}
+    loss = make(reduction=reduction, **options)
+    expected = loss(x, target, rows)
+    weight, slope = loss.total_weight, loss.backward()
+    tensor = nn.tensor(x, requires_grad=True)
+    value = loss(tensor, target, rows)
+    assert (value.item(), loss.total_weight) == (expected, weight)
+    (first,) = ag.grad(value, tensor, retain_graph=True)
+    (formula,) = ag.grad(value, tensor, create_graph=True)
+    np.testing.assert_array_equal(first, slope)
+    np.testing.assert_allclose(formula.detach(), slope, atol=1e-15)
+    function = {"nll": nn.functional.nll_loss, "mse": nn.functional.mse_loss}.get(
+        kind, nn.functional.softmax_ce
+    )
+    again = function(tensor, target, reduction=reduction, sample_weight=rows, **options)
+    assert again.item() == expected
+    (slope_of_function,) = ag.grad(again, tensor, create_graph=True)
+    np.testing.assert_allclose(slope_of_function.detach(), slope, atol=1e-15)
+
+
+def test_rows_of_weight_zero_count_nothing_whatever_they_hold(rng):
+    x = rng.normal(size=(4, 3))
+    x[1] = np.nan
+    for loss, target in ((nn.SoftmaxCE(), TARGET), (nn.MSELoss(), np.ones((4, 3)))):
+        tensor = nn.tensor(x, requires_grad=True)
+        (slope,) = ag.grad(loss(tensor, target, ROWS), tensor, create_graph=True)
+        assert np.isfinite(slope.detach()).all() and not slope.detach().numpy()[1].any()
+
+
+def test_mse_with_a_target_in_the_graph(rng):
+    x, t = (nn.tensor(rng.normal(size=3), requires_grad=True) for _ in range(2))
+    nn.MSELoss()(x, t.detach()).backward()
+    (nn.functional.mse_loss(x, t) * 2).backward()
+    np.testing.assert_allclose(t.grad, 4 / 3 * (t.detach().numpy() - x.detach().numpy()))
+    with pytest.raises(TypeError, match=r"MSELoss: target: no gradient flows to it"):
+        nn.MSELoss()(x, t)
+
+
+def test_dropout_on_tensors_has_the_masks_of_arrays():
+    nn.manual_seed(5)
+    module = nn.Dropout(0.3)
+    state = module.extra_state()
+    x = np.ones((6, 7))
+    expected = [module(x) * 1 for _ in range(2) if module.forget() is None]
+    module.forget()
+    module.load_extra_state(state)
+    tensor = nn.tensor(x, requires_grad=True)
+    for mask in expected:
+        y = module(tensor)
+        np.testing.assert_array_equal(y.detach(), mask)
+        tensor.grad = None
+        (y * 3).sum().backward()
+        np.testing.assert_array_equal(tensor.grad, 3 * mask)
+    assert module.eval()(tensor) is tensor
+    (first,) = ag.grad(
+        (nn.functional.dropout(tensor, 0.5, 1) ** 3).sum(), tensor, create_graph=True
+    )
+    (second,) = ag.grad(first.sum(), tensor)
+    np.testing.assert_allclose(second, 6 * nn.functional.dropout(x, 0.5, 1) ** 3)

@@ -14,7 +14,17 @@ from typing import Any
 import numpy as np
 
 from .arithmetic import where
-from .operation import Linear, Operation, Outputs, apply, apply_many, on_graph, value_of
+from .operation import (
+    Linear,
+    Operation,
+    Outputs,
+    apply,
+    apply_many,
+    as_tensor,
+    on_graph,
+    promoted,
+    value_of,
+)  # fmt: skip
 from .products import matmul
 from .shaping import getitem, reshape, sum, sum_to
 
@@ -129,7 +139,11 @@ def _wide(g: Any) -> Any:
 
 
 class Det(Operation):
-    """det A; dA = g det A A^-T, by the adjugate where A is singular."""
+    """det A; dA = g cof A, where cof A = det A A^-T.
+
+    On arrays by A = U diag(s) V^T: cof A = det U det V U diag(prod_(j != i) s_j) V^T, which exists
+    for singular A too; second derivatives go through the inverse.
+    """
 
     keeps_inputs = True
     keeps_output = True
@@ -142,9 +156,17 @@ class Det(Operation):
     def vjp(g: Any, need: Any, x: Any, y: Any) -> Any:
         if (value_of(y) == 0).any():
             raise np.linalg.LinAlgError(
-                "det.backward: a matrix is singular: det A A^-T does not exist there"
+                "det.backward: a matrix is singular; there it has first derivatives only"
             )
         return _wide(g * y) * _t(inv(x))
+
+    @staticmethod
+    def vjp_arrays(g: Any, need: Any, x: Any, y: Any) -> Any:
+        u, s, vt = np.linalg.svd(x)
+        n = x.shape[-1]
+        others = np.where(np.eye(n, dtype=bool), 1, s[..., None, :]).prod(-1)
+        turn = np.linalg.det(u) * np.linalg.det(vt)
+        return _wide(g * turn) * ((u * others[..., None, :]) @ vt)
 
 
 def det(x: Any) -> Any:
@@ -214,6 +236,8 @@ def solve(a: Any, b: Any) -> Any:
 def _solve(a: Any, b: Any) -> Any:
     if a.shape[-1] != b.shape[-2]:
         raise ValueError(f"solve: a has shape {a.shape}, b {b.shape}: the rows must be equal")
+    if on_graph(a, b):
+        a, b = promoted(as_tensor(a), as_tensor(b))
     return apply(Solve, a, b)
 
 

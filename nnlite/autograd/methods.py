@@ -9,8 +9,21 @@ import numpy as np
 from . import arithmetic, elementary, linalg, neural, products, reductions, shaping
 from .engine import backward
 from .node import GRAD, state
-from .operation import on_graph, operand, record, value_of
+from .operation import as_tensor, on_graph, operand, record, value_of
 from .tensor import Tensor, touch, wrap
+
+_UFUNCS = {
+    np.add: arithmetic.add, np.subtract: arithmetic.sub, np.multiply: arithmetic.mul,
+    np.true_divide: arithmetic.div, np.power: arithmetic.power, np.matmul: products.matmul,
+    np.negative: arithmetic.neg, np.absolute: arithmetic.abs, np.sign: arithmetic.sign,
+    np.maximum: arithmetic.maximum, np.minimum: arithmetic.minimum, np.sqrt: arithmetic.sqrt,
+    np.square: arithmetic.square, np.reciprocal: arithmetic.reciprocal,
+    np.exp: elementary.exp, np.expm1: elementary.expm1, np.log: elementary.log,
+    np.log1p: elementary.log1p, np.sin: elementary.sin, np.cos: elementary.cos,
+    np.tanh: elementary.tanh, np.equal: arithmetic.equal, np.not_equal: arithmetic.not_equal,
+    np.less: arithmetic.less, np.less_equal: arithmetic.less_equal,
+    np.greater: arithmetic.greater, np.greater_equal: arithmetic.greater_equal,
+}  # fmt: skip
 
 
 def _in_place(function: Any) -> Any:
@@ -126,6 +139,19 @@ class Methods:
                 value = shaping.astype(value, self.dtype)
             self._edge = None
             record(shaping.Put, self, (before, value), (index,))
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        """NumPy's element-wise functions: the function here, or on values without gradient."""
+        call = _UFUNCS.get(ufunc)
+        if call is not None and method == "__call__" and not kwargs:
+            return call(*inputs)
+        values = [as_tensor(x) if on_graph(x) else x for x in inputs]
+        if any(getattr(x, "_edge", None) is not None for x in values):
+            raise TypeError(
+                f"np.{ufunc.__name__}: it would lose the gradient of a tensor that requires one; "
+                "use a function of nnlite.autograd, or detach()"
+            )
+        return getattr(ufunc, method)(*[value_of(x) for x in values], **kwargs)
 
     abs, square, sqrt = arithmetic.abs, arithmetic.square, arithmetic.sqrt
     reciprocal, sign, clip = arithmetic.reciprocal, arithmetic.sign, arithmetic.clip

@@ -43,8 +43,6 @@ class Tensor(Methods):
     """
 
     __slots__ = ("__weakref__", "_changed", "_data", "_edge", "_tangent")
-    __array_ufunc__ = None  # array + tensor is the tensor's business; np.exp(tensor) is refused
-
     _data: np.ndarray
     _tangent: Any
 
@@ -132,6 +130,11 @@ class Tensor(Methods):
         """The node of the call that made it, or None for a leaf."""
         return self._edge if isinstance(self._edge, Node) else None
 
+    def requires_grad_(self, value: bool = True) -> Tensor:
+        """Sets requires_grad and returns the tensor."""
+        self.requires_grad = value
+        return self
+
     # The gradient.
 
     @property
@@ -189,6 +192,14 @@ class Tensor(Methods):
             raise ValueError(f"data: expected shape {self._data.shape}, got {new.shape}")
         touch(self)
         self._data[...] = new
+
+    def zero_(self) -> Tensor:
+        """Sets all values to 0 in place; for gradients: `x.grad.zero_()`."""
+        if self.requires_grad:
+            raise RuntimeError("zero_: this tensor requires a gradient; use x.data.zero_()")
+        touch(self)
+        self._data.fill(0)
+        return self
 
     def numpy(self) -> np.ndarray:
         """The values as a read-only array in the same memory; `np.array(x.numpy())` is a copy.

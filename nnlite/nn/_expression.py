@@ -17,8 +17,6 @@ _OWN = ("__eq__", "__ne__", "__hash__", "__setitem__", "__module__", "__doc__", 
 class Expression:
     """What becomes a Tensor in an expression, by `__tensor__`."""
 
-    __array_ufunc__ = None  # array * parameter is the parameter's business
-
     def __tensor__(self) -> Tensor:
         raise NotImplementedError
 
