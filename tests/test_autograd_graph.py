@@ -275,7 +275,7 @@ def test_change_of_a_needed_value_is_noticed(change, use, name):
     change(x)
     if name is None:  # the product kept a value of its own
         y.backward()
-        np.testing.assert_array_equal(w.grad, np.log([3.0, 4.0]))
+        np.testing.assert_array_equal(w.grad, nn.functional.log(np.array([3.0, 4.0])))
         return
     with pytest.raises(RuntimeError, match=f"a value that {name} needs was changed in place"):
         y.backward()

@@ -229,6 +229,9 @@ def run(
             arrays = [(edge, g._data) for edge, g in roots]
             found = propagate(arrays, retain, False, wanted, useful)
     found.pop(TANGENT, None)
+    for edge, g in found.items():
+        if g.dtype != edge.dtype:  # NumPy 1 widens numbers of one element
+            found[edge] = g.astype(edge.dtype)
     return found
 
 

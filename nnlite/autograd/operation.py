@@ -27,6 +27,8 @@ import numpy as np
 from .node import ANOMALY, FORWARD, GRAD, TANGENT, Node, no_grad, state
 from .tensor import NEVER, Tensor, shared, touch, view, wrap
 
+# NumPy 1 lets a Python number widen a 0-d array; here a number takes the dtype of the tensor.
+NUMPY_1 = np.lib.NumpyVersion(np.__version__) < "2.0.0"
 _ndarray = np.ndarray
 _new = object.__new__
 _asarray = np.asarray
@@ -307,6 +309,8 @@ def binary(op: Any) -> Any:
                 return mixed(a, b)
         elif type(a) is Tensor and (type(b) is float or type(b) is int):
             x, y, left, right = a._data, b, a._edge, None
+            if NUMPY_1:
+                x, y = _as_numpy_2(x, b)
         else:
             return mixed(a, b)
         data = forward(x, y)
@@ -344,7 +348,10 @@ def binary(op: Any) -> Any:
             return NotImplemented
         if type(a) is Tensor and type(b) is Tensor:
             a, b = promoted(a, b)
-        out = wrap(forward(value_of(a), value_of(b)))
+        x, y = value_of(a), value_of(b)
+        if NUMPY_1 and type(a) is not type(b):
+            x, y = _as_numpy_2(x, y)
+        out = wrap(forward(x, y))
         if (type(a) is Tensor and a._edge is not None) or (
             type(b) is Tensor and b._edge is not None
         ):
@@ -352,6 +359,13 @@ def binary(op: Any) -> Any:
         return out
 
     return _named(call, op)
+
+
+def _as_numpy_2(x: Any, y: Any) -> tuple[Any, Any]:
+    """A 0-d array and a Python number, in either order, with the number in the array's dtype."""
+    if isinstance(x, _ndarray):
+        return x, x.dtype.type(y) if x.dtype.kind == "f" else y
+    return y.dtype.type(x) if y.dtype.kind == "f" else x, y
 
 
 def operand(value: Any) -> Any:

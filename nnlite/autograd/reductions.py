@@ -32,7 +32,8 @@ class Mean(Linear):
 
     @staticmethod
     def forward(x: Any, axes: Any, keepdims: bool) -> Any:
-        return _reduce(x, axes, None, None, keepdims) / _count(x.shape, axes)
+        total = _reduce(x, axes, None, None, keepdims)
+        return total / total.dtype.type(_count(x.shape, axes))
 
     @staticmethod
     def vjp(g: Any, need: Any, axes: Any, keepdims: bool) -> Any:
