@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 from . import autograd, callbacks, data, functional, metrics, optim
 from ._config import get_num_threads, manual_seed, set_num_threads, show_config
 from .autograd import Tensor, no_grad, tensor
+from .autograd.blocks import function
 from .checkpoint import Checkpoint, CheckpointError, load, save
 from .history import History
 from .nn import (
@@ -58,6 +59,7 @@ __all__ = [
     "callbacks",
     "data",
     "fit_many",
+    "function",
     "functional",
     "get_num_threads",
     "init",

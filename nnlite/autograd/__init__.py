@@ -74,6 +74,7 @@ from .arithmetic import (
     sub,
     where,
 )  # fmt: skip
+from .draw import draw
 from .elementary import (
     cos,
     erf,
@@ -88,6 +89,7 @@ from .elementary import (
     tanh,
 )  # fmt: skip
 from .engine import grad
+from .flat import flat
 from .function import Context, Function
 from .linalg import (
     cholesky,
@@ -130,20 +132,21 @@ from .shaping import (
     transpose,
     unsqueeze,
 )  # fmt: skip
+from .summary import summary
 from .tensor import Tensor, tensor
 
 __all__ = [
     "Context", "Function", "Methods", "Tensor", "abs", "add", "astype", "broadcast_to",
     "cholesky", "clip", "clone", "concatenate", "cos", "cumsum", "det", "detect_anomaly",
-    "diag", "diagonal", "div", "dot", "dropout", "eigh", "einsum", "enable_grad", "equal",
-    "erf", "exp", "expand", "expm1", "flatten", "flip", "grad", "greater", "greater_equal",
+    "diag", "diagonal", "div", "dot", "draw", "dropout", "eigh", "einsum", "enable_grad", "equal",
+    "erf", "exp", "expand", "expm1", "flat", "flatten", "flip", "grad", "greater", "greater_equal",
     "inv", "is_grad_enabled", "less", "less_equal", "linear", "log", "log1p", "log_softmax",
     "logdet", "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum", "moveaxis",
     "mse_loss", "mul", "neg", "nll_loss", "no_grad", "norm", "not_equal", "outer", "power",
     "prod", "reciprocal", "relu", "repeat", "reshape", "sigmoid", "sign", "sin", "softmax",
     "softmax_ce", "softplus", "solve", "split", "sqrt", "square", "squeeze", "stack", "std",
-    "sub", "sum", "svd", "swapaxes", "tanh", "tensor", "tile", "trace", "transpose", "tril",
-    "triu", "unsqueeze", "var", "where",
+    "sub", "sum", "summary", "svd", "swapaxes", "tanh", "tensor", "tile", "trace", "transpose",
+    "tril", "triu", "unsqueeze", "var", "where",
 ]  # fmt: skip
 
 functional.graph.update(

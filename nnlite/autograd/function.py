@@ -96,13 +96,14 @@ class Function:
             return tuple(results) if isinstance(made, tuple) else results[0]
         op = cls._as_operation()
         places = tuple([i for i, a in enumerate(args) if type(a) is Tensor])
+        rest = tuple([None if type(a) is Tensor else a for a in args])
         if isinstance(made, tuple):
             values = tuple([y._data for y in results])
-            several = apply_many(op, *tensors, params=(ctx, places, len(args), values))
+            several = apply_many(op, *tensors, params=(ctx, places, rest, values))
             _relink(ctx, results, several)
             return several
         (out,) = results
-        record(op, out, tensors, (ctx, places, len(args), None))
+        record(op, out, tensors, (ctx, places, rest, None))
         return out
 
     @classmethod
@@ -139,13 +140,24 @@ class _Call(Operation):
 
     function: Any
 
-    @staticmethod
-    def forward(*args: Any) -> Any:
-        return args[-1]
+    @classmethod
+    def forward(cls, *args: Any) -> Any:
+        """The values of the call that is being recorded; or, for pictures, of a call once more."""
+        *arrays, ctx, places, rest, values = args
+        if values is not None:
+            return values
+        full = list(rest)
+        for i, x in zip(places, arrays, strict=True):
+            full[i] = wrap(x)
+        again = Context()
+        again.needs_input_grad = ctx.needs_input_grad
+        with Mode(off=GRAD | FORWARD):
+            return as_tensor(cls.function.forward(again, *full))._data
 
     @classmethod
-    def vjp(cls, g: Any, need: Any, *rest: Any) -> Any:
-        ctx, places, count, _ = rest[-4:]
+    def vjp(cls, g: Any, need: Any, *params: Any) -> Any:
+        ctx, places, rest, _ = params[-4:]
+        count = len(rest)
         outs = [wrap(np.asarray(x)) if x is not None and type(x) is not Tensor else x
                 for x in (g if isinstance(g, Outputs) else (g,))]  # fmt: skip
         grads = cls.function.backward(ctx, *outs)
@@ -160,17 +172,17 @@ class _Call(Operation):
         return tuple([_checked(name, i, grads[i], p) for i, p in zip(places, need, strict=True)])
 
     @classmethod
-    def vjp_arrays(cls, g: Any, need: Any, *rest: Any) -> Any:
+    def vjp_arrays(cls, g: Any, need: Any, *params: Any) -> Any:
         with Mode(off=GRAD | FORWARD):
-            grads = cls.vjp(g, need, *rest)
+            grads = cls.vjp(g, need, *params)
         return tuple([None if x is None else x._data for x in grads])
 
     @classmethod
     def jvp(cls, tangents: tuple, inputs: tuple, out: Any, params: tuple) -> Any:
         if cls.function.jvp is None:
             return super().jvp(tangents, inputs, out, params)
-        ctx, places, count, _ = params
-        full: list[Any] = [None] * count
+        ctx, places, rest, _ = params
+        full: list[Any] = [None] * len(rest)
         for i, t in zip(places, tangents, strict=True):
             full[i] = t
         return cls.function.jvp(ctx, *full)

@@ -27,6 +27,8 @@ def _no_formula(name: str) -> Any:
 class ModuleCall(Operation):
     """A module's `_run` and `_grad`; inputs: x and the parameters."""
 
+    repeatable = False  # a call may change the module: counters, statistics
+
     @classmethod
     def forward(cls, x: Any, *rest: Any) -> Any:
         *_, module, cell = rest
@@ -84,6 +86,13 @@ class LossCall(Operation):
     """A loss's `_run` and `_grad`, and its `_slope` for further derivatives."""
 
     keeps_inputs = True
+    repeatable = False  # a call writes total_weight
+
+    @classmethod
+    def unfolded(cls, loss: Any, target: Any, sample_weight: Any, cell: Any) -> Any:
+        """The same as an operation of nnlite.autograd, and its parameters; None where there is
+        none."""
+        return loss._operation(target, sample_weight)
 
     @classmethod
     def forward(cls, x: Any, loss: Any, target: Any, sample_weight: Any, cell: Any) -> Any:

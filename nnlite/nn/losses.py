@@ -110,6 +110,10 @@ class Loss:
             "has first derivatives only; define _slope(output, target, sample_weight) to have more"
         )
 
+    def _operation(self, target: Any, sample_weight: Any) -> Any:
+        """(operation of nnlite.autograd, its parameters) that computes the same, or None."""
+        return None
+
     def _settings(self) -> dict[str, Any]:
         """What the constructor was given, for the repr."""
         return {"reduction": self.reduction}
@@ -236,6 +240,12 @@ class SoftmaxCE(_ClassLoss):
             self.ignore_index, sample_weight,
         )  # fmt: skip
 
+    def _operation(self, target: Any, sample_weight: Any) -> Any:
+        if type(self)._run is not SoftmaxCE._run:
+            return None
+        settings = (self.reduction, self.weight, self.label_smoothing, self.ignore_index)
+        return losses.SoftmaxCE, (target, (*settings, sample_weight), None)
+
     def _grad(self, saved: np.ndarray) -> np.ndarray:
         return saved
 
@@ -275,6 +285,12 @@ class NLLLoss(_ClassLoss):
         settings = (self.reduction, weight, self.ignore_index, sample_weight)
         return losses.nll_slope(output, target, *settings)
 
+    def _operation(self, target: Any, sample_weight: Any) -> Any:
+        if type(self)._run is not NLLLoss._run:
+            return None
+        settings = (self.reduction, self.weight, self.ignore_index, sample_weight)
+        return losses.NLL, (target, settings, None)
+
     def _grad(self, saved: Any) -> np.ndarray:
         shape, dtype, target, weight, sample_weight = saved
         grad = np.empty(shape, dtype)
@@ -313,6 +329,11 @@ class MSELoss(Loss):
 
     def _slope(self, output: Any, target: Any, sample_weight: Any) -> Any:
         return losses.mse_slope(output, target, self.reduction, sample_weight)
+
+    def _operation(self, target: Any, sample_weight: Any) -> Any:
+        if type(self)._run is not MSELoss._run:
+            return None
+        return losses.MSE, (target, (self.reduction, sample_weight), None)
 
     def _grad(self, saved: Any) -> np.ndarray:
         output, target, sample_weight = saved

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import _check
 from .._settings import settings
+from ..autograd.blocks import in_block
 from ..autograd.operation import as_tensor, on_graph
 from ._graph import module_call
 from .parameter import Parameter, gather
@@ -36,7 +37,9 @@ class Module:
     _forwards = 0  # forwards since the last backward
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        return self.forward(x)
+        if type(x) is np.ndarray or not on_graph(x):
+            return self.forward(x)
+        return in_block(type(self).__name__, self.forward, x)
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """The output for a batch of rows; in training mode keeps what backward needs.
