@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import nnlite as nn
 from nnlite.data import permutation, rows, source, stream
 from nnlite.data._source import ArraySource
 from nnlite.data.stream import StreamSource
@@ -358,3 +359,26 @@ def test_resident_memory_is_bounded():
     before, most = re.findall(r"resident (\d+) MB before, (\d+) MB at most", run.stdout)[-1]
     assert "65536 rows once each, 9 chunks" in run.stdout
     assert int(most) - int(before) < 24, run.stdout
+
+
+# ---- training ----
+
+
+def make_trainer() -> nn.Trainer:
+    nn.manual_seed(1)
+    model = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 7))
+    return nn.Trainer(model, nn.SoftmaxCE(), nn.optim.SGD(model.parameters(), lr=1e-5), seed=4)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_fit_takes_the_batches_of_the_source(files, shuffle):
+    """The weights are, bit for bit, those of single steps on the source's batches."""
+    trainer, alone = make_trainer(), make_trainer()
+    trainer.fit(*files, 2, 32, shuffle=shuffle, verbose=0, memory_budget=BUDGET)
+    data = source(*files, memory_budget=BUDGET)
+    for epoch in range(2):
+        for X, y, order in data.epoch(4, epoch, 32, shuffle):
+            for i in range(0, len(order), 32):
+                alone.train_step(X[order[i : i + 32]], y[order[i : i + 32]])
+    for ours, theirs in zip(trainer.model.parameters(), alone.model.parameters(), strict=True):
+        assert ours.data.tobytes() == theirs.data.tobytes()

@@ -19,11 +19,11 @@ and an epoch is an iterator of chunks (X, y, order):
     y      (count, *target_shape), C-contiguous, in the target's dtype
     order  int64: indices of rows of this chunk, in the order in which they are to be trained
 
-A chunk is valid until the next one is asked for. Batches are order[0:batch_size], and so on:
-every chunk but the epoch's last holds whole batches, so only the epoch's last batch can be smaller.
-Each row comes once in an epoch. The order is a pure function of seed and epoch and of what
-`signature` tells. `skip_batches=n` gives exactly what follows the n-th batch of the full epoch; a
-file's chunks before it are not read.
+A chunk is valid until the next one, or the next epoch, is asked for. Batches are
+order[0:batch_size], and so on: every chunk but the epoch's last holds whole batches, so that only
+the epoch's last batch can be smaller. Each row comes once in an epoch. The order is a pure function
+of seed and epoch and of what `signature` tells. `skip_batches=n` gives exactly what follows the
+n-th batch of the full epoch; a file's chunks before it are not read.
 """
 
 from __future__ import annotations

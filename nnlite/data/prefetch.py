@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 
 def prefetched(
     fill: Callable[[int, Any, Callable[[], bool]], Any], numbers: range, buffers: list[Any]
-) -> Iterator[Any]:
+) -> Generator[Any]:
     """fill(number, buffer, stopped) for each number in turn, one ahead of the caller, in a thread.
 
     What fill returned is the caller's until it asks for the next. An error of the thread is raised

@@ -19,6 +19,7 @@ use and one being filled by the thread.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,7 @@ class StreamSource:
         self.rows, self.shape, self.target_shape = X.shape[0], X.shape[1:], y.shape[1:]
         self.width = int(np.prod(self.shape, dtype=np.int64))
         width = max(1, row_bytes(X.shape, X.dtype))
+        self._spare: list[Chunk] = []  # buffers of the last epoch
         self.block_rows = max(1, BLOCK_BYTES // width, -(-self.rows // MAX_BLOCKS))
 
     def chunk_rows(self, batch_size: int) -> int:
@@ -124,6 +126,7 @@ class StreamSource:
         if not chunks:
             return
         readers: list[Any] = []
+        buffers: list[Chunk] = []
         try:
             readers.append(self._X.reader(self.dtype))
             readers.append(self._y.reader(self.target_dtype))
@@ -135,26 +138,38 @@ class StreamSource:
                 for start, count in plan.pieces(chunk):
                     if stopped():
                         break
+                    part = slice(to, to + count)
                     for reader, out in zip(readers, (X, y), strict=True):
-                        reader.into(start, out[to : to + count])
+                        reader.into(start, out[part])
+                    order[part] = np.arange(part.start, part.stop)
                     to += count
                 if shuffle:
                     _order.fill(order, seed, _order.CHUNK + chunk, epoch)
                 return X, y, order
 
-            buffers = [self._buffers(size) for _ in range(min(2, len(chunks)))]
-            for X, y, order in prefetched(fill, chunks, buffers):
-                yield X, y, order[skipped_rows:]
-                skipped_rows = 0
+            buffers = self._take(size, min(2, len(chunks)))
+            with closing(prefetched(fill, chunks, buffers)) as filled:
+                for X, y, order in filled:
+                    yield X, y, order[skipped_rows:]
+                    skipped_rows = 0
         finally:
+            self._spare = buffers
             for reader in readers:
                 reader.close()
+
+    def _take(self, rows: int, count: int) -> list[Chunk]:
+        """Buffers for chunks: those of the last epoch, which its consumer may still refer to."""
+        spare, self._spare = self._spare, []
+        if len(spare) == count and len(spare[0][0]) == rows:
+            return spare
+        spare.clear()
+        return [self._buffers(rows) for _ in range(count)]
 
     def _buffers(self, rows: int) -> Chunk:
         return (
             np.empty((rows, *self.shape), self.dtype),
             np.empty((rows, *self.target_shape), self.target_dtype),
-            np.arange(rows),  # int64; stays so where nothing is shuffled
+            np.empty(rows, np.int64),
         )
 
 

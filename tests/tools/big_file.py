@@ -2,9 +2,10 @@
 
 Writes X (float32, 256 columns) and y (int64) to a temporary folder, reads every row of `--epochs`
 epochs in a fresh process through nnlite.data.source, checks that each row came exactly once and
-with its own target, and fails when the process ever held more than `--limit` MB.
+with its own target, and fails when the process ever held more than `--limit` MB. With `--train` a
+small network is trained on the file instead, by Trainer.fit.
 
-Run: python tests/tools/big_file.py [--size 4096] [--limit 500] [--budget 256] [--epochs 1]
+Run: python tests/tools/big_file.py [--size 4096] [--limit 500] [--budget 256] [--train]
 """
 
 from __future__ import annotations
@@ -75,6 +76,22 @@ def stream(folder: str, budget: int, epochs: int, batch_size: int) -> None:
     print(f"VmHWM {resident()} MB")
 
 
+def train(folder: str, budget: int, epochs: int, batch_size: int) -> None:
+    """Trains on the file; the work of the fresh process."""
+    import nnlite as nn
+
+    before = resident("VmRSS")
+    model = nn.Sequential(nn.Linear(COLUMNS, 32), nn.ReLU(), nn.Linear(32, 10))
+    optimizer = nn.optim.SGD(model.parameters(), lr=1e-9)  # the numbers are not standardised
+    trainer = nn.Trainer(model, nn.SoftmaxCE(), optimizer)
+    X, y = f"{folder}/X.npy", f"{folder}/y.npy"
+    history = trainer.fit(X, y, epochs, batch_size, memory_budget=budget * MB, verbose=0)
+    for epoch, seconds in enumerate(history["seconds"]):
+        print(f"epoch {epoch}: {trainer.steps // epochs} steps in {seconds:.1f} s")
+    print(f"resident {before} MB before, {resident()} MB at most")
+    print(f"VmHWM {resident()} MB")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Stream a large file with bounded memory.")
     parser.add_argument("--size", type=int, default=4096, help="MB of X (default 4096)")
@@ -82,17 +99,19 @@ def main() -> int:
     parser.add_argument("--budget", type=int, default=256, help="memory_budget in MB")
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--stream", metavar="FOLDER", help=argparse.SUPPRESS)
+    parser.add_argument("--train", action="store_true", help="train a network on the file")
+    parser.add_argument("--folder", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.stream:
-        stream(args.stream, args.budget, args.epochs, args.batch_size)
+    if args.folder:
+        work = train if args.train else stream
+        work(args.folder, args.budget, args.epochs, args.batch_size)
         return 0
     with tempfile.TemporaryDirectory(prefix="nnlite-big-") as name:
         start = time.perf_counter()
         rows = write(Path(name), args.size)
         seconds = time.perf_counter() - start
         print(f"wrote {rows} rows, {args.size} MB, in {seconds:.0f} s", flush=True)
-        command = [sys.executable, __file__, "--stream", name, *sys.argv[1:]]
+        command = [sys.executable, __file__, "--folder", name, *sys.argv[1:]]
         run = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     print(run.stdout, end="")
     found = re.search(r"^VmHWM (\d+) MB$", run.stdout, re.M)
