@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-NAMES = ["digits.py", "mnist.py", "neuron.py", "spiral.py"]
+NAMES = ["digits.py", "mnist.py", "neuron.py", "spiral.py", "table.py"]
 
 
 def example(name: str, *words: object) -> subprocess.CompletedProcess:
@@ -82,6 +82,19 @@ def test_digits():
     picture = text.splitlines()[-8:]
     assert all(re.fullmatch(r" {4}[ .:\-=+*#%@]{16}", line) for line in picture)
     assert output("digits.py", "--epochs", 10) == text  # the same bits
+
+
+def test_table(tmp_path):
+    lines = output("table.py").splitlines()
+    expected = "300 rows, features colour=green, colour=red, colour=yellow, weight, length"
+    assert lines[0] == expected
+    assert float(re.fullmatch(r"test accuracy (\S+)", lines[1])[1]) >= 0.95
+    assert len(lines) == 5
+    assert all(re.fullmatch(r"row \d: (apple|banana|lemon) \((0|1)\.\d\d\)", s) for s in lines[2:])
+    table = tmp_path / "own.csv"
+    table.write_text("x;y;side\n" + "".join(f"{i % 9 - 4};{i};{i % 9 > 4}\n" for i in range(90)))
+    text = output("table.py", table, "--target", "side", "--epochs", 30)
+    assert "90 rows, features x, y\n" in text and "row 0: False (1.00)" in text
 
 
 def write_mnist(folder: Path, compressed: bool) -> None:
