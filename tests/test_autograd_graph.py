@@ -573,3 +573,24 @@ def test_gradients_where_only_one_operand_has_one(rng):
         (x @ right).sum().backward()
         np.testing.assert_array_equal(left.grad, both[0].grad)
         np.testing.assert_array_equal(right.grad, both[1].grad)
+
+
+def test_many_uses_of_one_value_add_in_place_of_nobody():
+    x = leaf(np.ones(3))
+    upstream = np.array([1.0, 2.0, 3.0])
+    y = x * 1.0
+    total = y + y + y + y + x + x + x
+    (gy,) = ag.grad(total, y, upstream, retain_graph=True)
+    total.backward(upstream)
+    np.testing.assert_array_equal(upstream, [1, 2, 3])
+    np.testing.assert_array_equal(gy, 4 * upstream)
+    np.testing.assert_array_equal(x.grad, 7 * upstream)
+
+
+def test_large_sums():
+    x, w = leaf(np.ones((300, 100))), leaf(np.full((300, 100), 2.0))
+    y = (x.sum() * w.sum() + (x * w).mean(1).sum() + x.sum(0, True).expand((2, 100)).sum()) * 1.0
+    y.backward()
+    np.testing.assert_allclose(x.grad, 60000 + 0.02 + 2)
+    np.testing.assert_allclose(w.grad, 30000 + 0.01)
+    x.grad += 1  # an array of its own

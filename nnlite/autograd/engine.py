@@ -42,6 +42,7 @@ def propagate(
     todo: dict[int, list[Any]] = {}  # time -> [node, gradient so far]
     for edge, g in roots:
         _deliver(edge, g, heap, todo, found)
+    owned: set[Any] = set()  # leaves, and times of nodes, whose gradient is an array of our own
     anomaly = state.mode & ANOMALY
     ahead: Any = None  # the first parent of the last node: in a chain it need not wait in the heap
     g_ahead: Any = None
@@ -65,25 +66,11 @@ def propagate(
             need = tuple([p if p in useful else None for p in need])
             if not any(need):
                 continue
-        op, time = node.op, node.time
+        op = node.op
         if graph:
             grads = op.vjp(g, need, *_tensors(node), *node.params)
         elif op.keeps_inputs or op.keeps_output:
-            values = []
-            if op.keeps_inputs:
-                for x in node.saved:
-                    if type(x) is Tensor:
-                        if x._changed[0] > time:
-                            _was_changed(node)
-                        x = x._data
-                    values.append(x)
-            if op.keeps_output:
-                outs = node.out
-                for x in (outs,) if type(outs) is Tensor else outs:
-                    if x._changed[0] > time:
-                        _was_changed(node)
-                    values.append(x._data)
-            grads = op.vjp_arrays(g, need, *values, *node.params)
+            grads = op.vjp_arrays(g, need, *_arrays(node), *node.params)
         else:
             grads = op.vjp_arrays(g, need, *node.params)
         if not retain:
@@ -104,17 +91,28 @@ def propagate(
                 key = parent.time
                 entry = todo.get(key)
                 if entry is not None:
-                    entry[1] = entry[1] + g
+                    entry[1] = _sum(entry[1], g, owned, key)
                 elif ahead is None:
                     ahead, g_ahead = parent, g
                 else:
                     todo[key] = [parent, g]
                     heappush(heap, -key)
             elif parent in found:
-                found[parent] = found[parent] + g
+                found[parent] = _sum(found[parent], g, owned, parent)
             else:
                 found[parent] = g
     return found
+
+
+def _sum(old: Any, g: Any, owned: set[Any], key: Any) -> Any:
+    """old + g; from the second sum for a key on in place, since the first one made a new array."""
+    if key in owned and type(g) is _ndarray:
+        old += g
+        return old
+    total = old + g
+    if type(total) is _ndarray:
+        owned.add(key)
+    return total
 
 
 def _deliver(edge: Any, g: Any, heap: list[int], todo: dict[int, list[Any]], found: Any) -> None:
@@ -126,6 +124,25 @@ def _deliver(edge: Any, g: Any, heap: list[int], todo: dict[int, list[Any]], fou
     else:
         todo[edge.time] = [edge, g]
         heappush(heap, -edge.time)
+
+
+def _arrays(node: Node) -> list[Any]:
+    """What a node kept, as arrays and numbers; refuses values that were changed since."""
+    op, time, values = node.op, node.time, []
+    if op.keeps_inputs:
+        for x in node.saved:
+            if type(x) is Tensor:
+                if x._changed[0] > time:
+                    _was_changed(node)
+                x = x._data
+            values.append(x)
+    if op.keeps_output:
+        outs = node.out
+        for x in (outs,) if type(outs) is Tensor else outs:
+            if x._changed[0] > time:
+                _was_changed(node)
+            values.append(x._data)
+    return values
 
 
 def _tensors(node: Node) -> list[Any]:

@@ -7,6 +7,7 @@ sum and expand, index and scatter, concatenate and slices.
 from __future__ import annotations
 
 import builtins
+import math
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from .operation import Linear, apply, as_tensor, on_graph, promoted
 from .tensor import Tensor, wrap
 
+VIEW_FROM = 8192  # elements from which a repeated gradient is a view: making one takes 2 us
 _empty = np.empty
 _reduce: Any = np.add.reduce
 
@@ -62,6 +64,8 @@ def spread(g: Any, shape: tuple[int, ...], axes: Any, keepdims: bool) -> Any:
     """The gradient (or value) of a reduction, repeated along the axes that it reduced."""
     if axes is not None and not keepdims:
         g = g.reshape(kept_shape(shape, axes))
+    if type(g) is not Tensor and math.prod(shape) > VIEW_FROM:
+        return np.broadcast_to(g, shape)
     return expand(g, shape)
 
 
