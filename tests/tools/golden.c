@@ -172,8 +172,10 @@ int main(int argc, char **argv) {
     RUN(gemm_groups_f32, "f32");
     RUN(layer_groups_f32, "f32");
     RUN(training_groups_f32, "f32");
+    RUN(program_groups_f32, "f32");
     RUN(gemm_groups_f64, "f64");
     RUN(layer_groups_f64, "f64");
     RUN(training_groups_f64, "f64");
+    RUN(program_groups_f64, "f64");
     return failed;
 }
