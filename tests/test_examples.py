@@ -13,7 +13,15 @@ import numpy as np
 import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-NAMES = ["digits.py", "mnist.py", "neuron.py", "spiral.py", "table.py"]
+NAMES = [
+    "digits.py",
+    "gates.py",
+    "mnist.py",
+    "neuron.py",
+    "spiral.py",
+    "table.py",
+    "two_layer.py",
+]
 
 
 def example(name: str, *words: object) -> subprocess.CompletedProcess:
@@ -49,6 +57,43 @@ def test_neuron():
     ]
     rows = [line.split() for line in output("neuron.py", "--x", 0, 0).splitlines()[1:]]
     assert rows[0] == ["y", "0.05", "0.05"] and rows[3] == ["dy/dw2", "0.05", "0.05"]
+
+
+def test_gates(tmp_path):
+    plot = tmp_path / "neuron.dot"
+    lines = output("gates.py", "--plot", plot).splitlines()
+    assert lines == [
+        f"wrote {plot}",
+        "neuron: y              0.73",
+        "  dw                   -0.20 -0.39 0.20",
+        "  dx                   0.39 -0.59",
+        "add distributes        -1.00 2.00 2.00",
+        "multiply swaps         -12.00 -8.00 6.00",
+        "max routes             3.00 2.00 0.00",
+        "copy adds              17.00 14.00 2.00",
+        "e^(w x + b)            7.39 7.39 14.78 22.17",
+        "||W x||^2              0.116",
+        "  dW                   [[0.088, 0.176], [0.104, 0.208]]",
+        "  dx                   [-0.112, 0.636]",
+        "y = x W                [[-1.0, -1.0, 2.0, 6.0], [5.0, 2.0, 11.0, 7.0]]",
+        "  dx = dy W^T          [[0.0, 16.0, -9.0], [-24.0, 9.0, -30.0]]",
+        "  dW = x^T dy          [[28.0, 3.0, -18.0, 0.0], [-30.0, 7.0, 13.0, 33.0], "
+        "[-22.0, -7.0, 17.0, -15.0]]",
+    ]
+    text = plot.read_text()
+    for value, gradient in (("2.00", "-0.20"), ("-1.00", "0.39"), ("6.00", "0.20")):
+        assert f'>{value}</font><br/><font color="#d00000">{gradient}<' in text
+
+
+def test_two_layer():
+    lines = [line.split() for line in output("two_layer.py", "--epochs", 600).splitlines()]
+    assert lines[0] == ["epoch", "flat", "units", "model"]
+    rows = [[float(word) for word in line[1:]] for line in lines[1:-1]]
+    assert len(rows) == 6
+    for row in rows:  # three ways, one number
+        assert max(row) - min(row) < 1e-7
+    assert rows[0][0] == pytest.approx(np.log(3), abs=2e-3) and rows[-1][0] < 0.45
+    assert lines[-1][0] == "accuracy" and float(lines[-1][1]) > 0.85
 
 
 def test_spiral(tmp_path):
