@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .arithmetic import where
+from .indexing import getitem, scatter
 from .operation import (
     Linear,
     Operation,
@@ -26,7 +27,7 @@ from .operation import (
     value_of,
 )  # fmt: skip
 from .products import matmul
-from .shaping import getitem, reshape, sum, sum_to
+from .shaping import reshape, sum, sum_to
 
 
 def _t(x: Any) -> Any:
@@ -86,8 +87,6 @@ def diagonal(x: Any, k: int = 0) -> Any:
 
 def diag(x: Any, k: int = 0) -> Any:
     """The k-th diagonal of a matrix; of a vector, the matrix that has it there. As NumPy's."""
-    from .shaping import scatter
-
     if x.ndim == 2:
         return diagonal(x, k)
     if x.ndim != 1:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from . import arithmetic, elementary, linalg, neural, products, reductions, shaping
+from . import arithmetic, elementary, indexing, linalg, neural, products, reductions, shaping
 from .engine import backward
 from .node import GRAD, state
 from .operation import as_tensor, on_graph, operand, record, value_of
@@ -121,11 +121,11 @@ class Methods:
     def __or__(self, other: Any) -> Any:
         return wrap(value_of(self) | value_of(operand(other)))
 
-    __getitem__ = shaping.getitem
+    __getitem__ = indexing.getitem
 
     def __setitem__(self: Any, index: Any, value: Any) -> None:
         """x[index] = value, in the graph when a gradient flows to either."""
-        index = index if shaping.is_basic(index) else shaping.plain_index(index)
+        index = index if indexing.is_basic(index) else indexing.plain_index(index)
         value = operand(value)
         if value is NotImplemented:
             raise TypeError("setitem: value: expected a Tensor, an array or a number")
@@ -138,7 +138,7 @@ class Methods:
             if type(value) is Tensor and value.dtype != self.dtype:
                 value = shaping.astype(value, self.dtype)
             self._edge = None
-            record(shaping.Put, self, (before, value), (index,))
+            record(indexing.Put, self, (before, value), (index,))
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         """NumPy's element-wise functions: the function here, or on values without gradient."""
