@@ -331,7 +331,14 @@ int NNL_(Dropout_updateGradInput)(int64_t n, const real *gradOutput, real *gradI
 
 /* One step of an optimiser over all its segments: clipping, the rule, running scalars.
  * segments [count]: weight and state [INOUT], grad is only read; optimizer [INOUT] [1].
- * SGD keeps state[0] with momentum. */
+ * State arrays, in this order, 0 at first unless said:
+ *   SGD       velocity, with momentum
+ *   Adam      mean, mean square, largest mean square with NNL_AMSGRAD
+ *   Adamax    mean, largest gradient          NAdam     mean, mean square
+ *   RMSprop   mean square, mean with NNL_CENTERED, velocity with momentum
+ *   Adagrad   sum of squares, any value >= 0 at first
+ *   Adadelta  mean squares of gradients and of steps
+ *   Rprop     last gradient, step size, lr at first */
 int NNL_(Optimizer_update)(int64_t count, const nnl_segment *segments, nnl_optimizer *optimizer,
                            int threads);
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any
 
@@ -156,6 +157,17 @@ def elements(operation: str, sizes: dict[str, int], itemsize: int) -> None:
     if count * itemsize >= 2**63:
         text = " x ".join(f"{name}={value}" for name, value in sizes.items())
         raise ValueError(f"{operation}: {text} is {count} elements, more than an array can have")
+
+
+def keys(operation: str, state: Any, expected: set[str]) -> None:
+    """Requires a dict with exactly these names."""
+    if not isinstance(state, Mapping):
+        raise TypeError(f"{operation}: state: expected a dict, got {describe(state)}")
+    missing, extra = sorted(expected - set(state)), sorted(set(state) - expected, key=str)
+    if missing or extra:
+        parts = [f"lacks {', '.join(missing)}"] if missing else []
+        parts += [f"has unknown {', '.join(map(str, extra))}"] if extra else []
+        raise ValueError(f"{operation}: the state {' and '.join(parts)}")
 
 
 def float_dtype(operation: str, dtype: Any) -> np.dtype:

@@ -58,10 +58,7 @@ def pack_parts(packer: Packer, model: Module, optimizer: Any, trainer: Any) -> d
 def _optimizer_config(optimizer: Any) -> dict[str, Any]:
     if hasattr(optimizer, "config"):
         return optimizer.config()
-    config = settings(optimizer, skip=("params",))
-    if config.get("lr") == 0:  # where a schedule ends; the state has it, constructors refuse it
-        del config["lr"]
-    return config
+    return settings(optimizer, skip=("params",))
 
 
 # ---- building ----

@@ -229,8 +229,8 @@ CASES = {
     # settings
     "Parameter, dtype": (lambda b: nn.Parameter([1, 2]), TypeError,
                          "expected np.float32 or np.float64"),
-    "SGD, lr 0": (lambda b: nn.optim.SGD(b.model.parameters(), lr=0), ValueError,
-                  "SGD: lr: expected a finite number > 0, got 0"),
+    "SGD, lr": (lambda b: nn.optim.SGD(b.model.parameters(), lr=-1), ValueError,
+                "SGD: lr: expected a finite number >= 0, got -1"),
     "SGD, lr NaN": (lambda b: nn.optim.SGD(b.model.parameters(), lr=NAN), ValueError,
                     "lr: .*got nan"),
     "SGD, lr text": (lambda b: nn.optim.SGD(b.model.parameters(), lr="1"), TypeError,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers import BUILDS, DTYPES, F32, SIZES, THREADS, AtPageEnd, Guarded, fma, same_bytes
+from helpers import BUILDS, DTYPES, F32, SIZES, THREADS, AtPageEnd, Guarded, fma, same_bytes, wild
 
 from nnlite import _native
 
@@ -58,20 +58,102 @@ def test_sgd(dtype, momentum, decay, rng):
                     same_bytes(got[1], velocity, f"{isa} {n} velocity")
 
 
-def test_rules_on_threads(rng):
-    w, g, v = rng.normal(size=(3, 500_003)).astype(F32)
-    numbers = {"rule": _native.RULE_SGD, "lr": 0.1, "momentum": 0.9, "weight_decay": 0.01}
+ADAM = {"lr": 0.01, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8}
+RPROP = {"eta_minus": 0.5, "eta_plus": 1.2, "step_min": 1e-6, "step_max": 50.0}
+RULES = {  # name: (number of states, settings)
+    "SGD": (0, {"rule": _native.RULE_SGD, "lr": 0.1}),
+    "SGD momentum": (1, {"rule": _native.RULE_SGD, "lr": 0.1, "momentum": 0.9, "steps": 3,
+                         "dampening": 0.2, "flags": _native.MAXIMIZE}),
+    "SGD Nesterov": (1, {"rule": _native.RULE_SGD, "lr": 0.1, "momentum": 0.9,
+                         "flags": _native.NESTEROV}),
+    "Adam": (2, {"rule": _native.RULE_ADAM, **ADAM}),
+    "Adam, eps 0": (2, {"rule": _native.RULE_ADAM, **ADAM, "eps": 0}),
+    "AdamW AMSGrad": (3, {"rule": _native.RULE_ADAM, **ADAM,
+                          "flags": _native.AMSGRAD | _native.DECOUPLED}),
+    "Adamax": (2, {"rule": _native.RULE_ADAMAX, **ADAM}),
+    "NAdam": (2, {"rule": _native.RULE_NADAM, **ADAM, "warming": 0.99}),
+    "RMSprop": (1, {"rule": _native.RULE_RMSPROP, **ADAM, "alpha": 0.9}),
+    "RMSprop momentum": (2, {"rule": _native.RULE_RMSPROP, **ADAM, "alpha": 0.9, "momentum": 0.5}),
+    "RMSprop centred": (2, {"rule": _native.RULE_RMSPROP, **ADAM, "alpha": 0.9,
+                            "flags": _native.CENTERED}),
+    "RMSprop both": (3, {"rule": _native.RULE_RMSPROP, **ADAM, "alpha": 0.9, "momentum": 0.5,
+                         "flags": _native.CENTERED}),
+    "Adagrad": (1, {"rule": _native.RULE_ADAGRAD, **ADAM, "lr_decay": 0.1, "steps": 7}),
+    "Adadelta": (2, {"rule": _native.RULE_ADADELTA, "lr": 1.0, "rho": 0.9, "eps": 1e-6}),
+    "Rprop": (2, {"rule": _native.RULE_RPROP, **RPROP}),
+}  # fmt: skip
+EXTRAS = [
+    {},
+    {"weight_decay": 0.1, "l1": 0.01, "clip_value": 0.9},
+    {"weight_decay": 0.1, "clip_norm": 2.0, "clip_value": 1.5},
+]
+
+
+def arrays(rng, count: int, n: int, dtype, make=None) -> tuple:
+    """(weight, gradient, states), states above 0."""
+    w, g, *states = (make or (lambda: rng.normal(size=n).astype(dtype)) for _ in range(2 + count))
+    return w(), g(), [np.abs(state()) for state in states]
+
+
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_every_build_does_the_same(dtype, name, rng):
+    """Also anywhere in memory, up to the end of a page, and cut into segments."""
+    states, settings = RULES[name]
+    for n in SIZES:
+        for extras in EXTRAS:
+            w, g, s = arrays(rng, states, n, dtype)
+            expected = update("portable", w, g, s, **settings, **extras)
+            for isa in BUILDS:
+                cuts = sorted(rng.integers(0, n + 1, 3)) if n else []
+                for how in ({"offset": 3}, {"place": AtPageEnd}, {"cuts": cuts}):
+                    got = update(isa, w, g, s, **settings, **extras, **how)
+                    for one, other in zip(got, expected, strict=True):
+                        same_bytes(one, other, f"{isa} {n} {extras} {how}")
+
+
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_numbers_of_every_kind(dtype, name, rng):
+    """NaN, infinities, zeros of both signs and denormal numbers give one result everywhere."""
+    states, settings = RULES[name]
+    for extras in EXTRAS:
+        w, g, s = arrays(rng, states, 500, dtype, lambda: wild(rng, 500, dtype))
+        expected = update("portable", w, g, s, **settings, **extras)
+        for isa in BUILDS:
+            got = update(isa, w, g, s, **settings, **extras)
+            for one, other in zip(got, expected, strict=True):
+                same_bytes(one, other, f"{isa} {extras}")
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_threads_do_not_change_it(name, rng):
+    states, settings = RULES[name]
+    w, g, s = arrays(rng, states, 300_003, F32)
     for isa in BUILDS:
-        one, *others = (update(isa, w, g, [v], threads=count, **numbers) for count in THREADS)
+        one, *others = (
+            update(isa, w, g, s, threads=count, clip_norm=2.0, **settings) for count in THREADS
+        )
         for other in others:
-            same_bytes(other[0], one[0])
-            same_bytes(other[1], one[1])
+            for a, b in zip(one, other, strict=True):
+                same_bytes(a, b, isa)
+
+
+def test_a_step_of_many_small_segments_has_the_norm_of_one(rng):
+    w, g = rng.normal(size=(2, 20_000))
+    settings = {**RULES["SGD"][1], "clip_norm": 1.0}
+    expected = update("portable", w, g, **settings)[0]
+    for cuts in ([1], [4095, 4096, 4097], list(range(0, 20_000, 7)), [0, 0, 8, 20_000]):
+        for isa in BUILDS:
+            same_bytes(update(isa, w, g, cuts=cuts, threads=3, **settings)[0], expected, isa)
 
 
 REFUSED = {
     "threads": {"threads": 0},
     "rule": {"rule": 99},
     "no state": {"momentum": 0.9},
+    "negative size": {"cuts": [20]},
+    "Adam without state": {"rule": _native.RULE_ADAM},
 }
 
 

@@ -8,6 +8,7 @@
  * ICML 2013, algorithm 1; the rules in their own files. */
 #ifndef NNL_GENERIC_PASS
 
+#include <float.h>
 #include <math.h>
 
 #include "base.h"
@@ -17,8 +18,20 @@
 static int states_of(const nnl_optimizer *o) {
     switch (o->rule) {
         case NNL_RULE_SGD: return o->momentum != 0;
+        case NNL_RULE_ADAM: return o->flags & NNL_AMSGRAD ? 3 : 2;
+        case NNL_RULE_RMSPROP: return 1 + !!(o->flags & NNL_CENTERED) + (o->momentum != 0);
+        case NNL_RULE_ADAGRAD: return 1;
+        case NNL_RULE_ADAMAX:
+        case NNL_RULE_NADAM:
+        case NNL_RULE_ADADELTA:
+        case NNL_RULE_RPROP: return 2;
         default: return -1;
     }
+}
+
+/* True when the rule divides by its state. */
+static bool divides(const nnl_optimizer *o) {
+    return o->rule != NNL_RULE_SGD && o->rule != NNL_RULE_RPROP;
 }
 
 /* The running scalars of the next step. */
@@ -26,6 +39,10 @@ static void advance(nnl_optimizer *o) {
     o->steps += 1;
     o->power1 *= o->beta1;
     o->power2 *= o->beta2;
+    if (o->rule == NNL_RULE_NADAM) {
+        o->warmth *= o->warming;
+        o->mu_product *= o->beta1 * (1 - 0.5 * o->warmth);
+    }
 }
 
 #define NNL_GENERIC_FILE "generic/Optimizer.c"
@@ -33,6 +50,8 @@ static void advance(nnl_optimizer *o) {
 #else
 
 #include "generic/optimizer.h"
+
+#define SMALLEST (REAL_IS_FLOAT ? (real)FLT_MIN : (real)DBL_MIN)
 
 static bool T_(segments_ok)(int64_t count, const nnl_segment *segments, int states) {
     int64_t total = 0;
@@ -52,6 +71,13 @@ static bool T_(segments_ok)(int64_t count, const nnl_segment *segments, int stat
 static T_(rule_step) *T_(rule_of)(const nnl_optimizer *o) {
     switch (o->rule) {
         case NNL_RULE_SGD: return NNL_(sgd_step);
+        case NNL_RULE_ADAM: return NNL_(adam_step);
+        case NNL_RULE_ADAMAX: return NNL_(adamax_step);
+        case NNL_RULE_NADAM: return NNL_(nadam_step);
+        case NNL_RULE_RMSPROP: return NNL_(rmsprop_step);
+        case NNL_RULE_ADAGRAD: return NNL_(adagrad_step);
+        case NNL_RULE_ADADELTA: return NNL_(adadelta_step);
+        case NNL_RULE_RPROP: return NNL_(rprop_step);
         default: return NULL;
     }
 }
@@ -81,10 +107,13 @@ NNL_API int NNL_(Optimizer_update)(int64_t count, const nnl_segment *segments,
         u.decay = decoupled ? 0 : (real)s->weight_decay;
         u.shrink = decoupled ? (real)(1 - next.lr * s->weight_decay) : 1;
         u.l1 = (real)s->l1;
+        u.smallest = next.eps > 0 || !divides(&next) ? SMALLEST : 0;
         step(s->count, &u, &next, threads);
     }
     *optimizer = next;
     return NNL_OK;
 }
+
+#undef SMALLEST
 
 #endif

@@ -21,7 +21,7 @@ NNL_INLINE void T_(descend)(T_(place) *p, const T_(update) *u) {
 }
 
 NNL_INLINE void T_(descend_momentum)(T_(place) *p, const T_(update) *u) {
-    vreal fresh = V_(mul)(V_(set)(u->fresh), p->grad);
+    vreal fresh = V_(mul)(V_(set)(u->fresh1), p->grad);
     p->state[0] = V_(fma)(V_(set)(u->momentum), p->state[0], fresh);
     p->grad = u->nesterov ? V_(fma)(V_(set)(u->momentum), p->state[0], p->grad) : p->state[0];
     T_(descend)(p, u);
@@ -38,7 +38,7 @@ static void T_(with_momentum)(void *context, int64_t begin, int64_t end) {
 void NNL_(sgd_step)(int64_t count, T_(update) *u, const nnl_optimizer *o, int threads) {
     u->rate = (real)o->lr;
     u->momentum = (real)o->momentum;
-    u->fresh = o->steps == 1 ? 1 : (real)(1 - o->dampening);
+    u->fresh1 = o->steps == 1 ? 1 : (real)(1 - o->dampening);
     u->nesterov = o->flags & NNL_NESTEROV;
     nnl_parallel_for(count, NNL_GRAIN_CHEAP, threads,
                      o->momentum != 0 ? T_(with_momentum) : T_(plain), u);

@@ -4,6 +4,7 @@
 #define NNL_GRAIN_H
 
 #define NNL_GRAIN_CHEAP 65536    /* a few operations an element: bound by memory */
+#define NNL_GRAIN_RULE 16384     /* a rule of an optimiser: a root and a quotient an element */
 #define NNL_GRAIN_FUNCTION 16384 /* an exp, log or tanh an element */
 
 /* An output of this size does not stay in the last-level cache (32 MiB on the machines measured):

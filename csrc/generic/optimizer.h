@@ -6,6 +6,10 @@
  *     the global norm, negative to maximise; without clipping it is 1, and both are exact
  *     identities. decay is the gradient of decay / 2 ||w||^2, l1 that of l1 ||w||_1 (0 at w = 0).
  *
+ * States that fall below the normal range become 0: the velocity of a dead unit would otherwise
+ * end among the denormal numbers and stay there, where arithmetic is up to a hundred times slower.
+ * Not where a rule divides by its state alone (eps = 0), for 0 / 0 must not arise from that.
+ *
  * Included by a rule's file in each type pass. A rule is a function of the vectors of one place,
  * T_(rule), handed to T_(run_rule) by a one-line task; all of it is inlined into one loop, one pass
  * over memory. Rules are elementwise, so the bits depend on neither threads nor segments. */
@@ -18,7 +22,9 @@ typedef struct {
     const real *grad;
     real *state[4];
     real bound, scale, decay, l1, shrink; /* shrink: 1 - lr decay, with decoupled decay */
-    real rate, momentum, fresh, beta1, beta2, fresh1, fresh2, eps, correction, share, limits[2];
+    real smallest;                        /* states below it become 0 */
+    real rate, rate2, momentum, fresh1, fresh2, beta2, eps, correction;
+    real eta_minus, eta_plus, step_min, step_max;
     bool nesterov;
 } T_(update);
 
@@ -39,6 +45,10 @@ NNL_INLINE vreal T_(prepared)(vreal grad, vreal weight, const T_(update) *u) {
     return g;
 }
 
+NNL_INLINE vreal T_(normal)(vreal state, const T_(update) *u) {
+    return V_(select)(V_(lt)(V_(abs)(state), V_(set)(u->smallest)), V_(zero)(), state);
+}
+
 /* Elements [begin, end) of a segment, whose rule keeps so many states. */
 NNL_INLINE void T_(run_rule)(const void *context, int64_t begin, int64_t end, int states,
                              T_(rule) *rule) {
@@ -52,7 +62,7 @@ NNL_INLINE void T_(run_rule)(const void *context, int64_t begin, int64_t end, in
         for (int s = 0; s < states; s++) p.state[s] = V_(load)(u.state[s] + i);
         rule(&p, &u);
 #pragma GCC unroll 4
-        for (int s = 0; s < states; s++) V_(store)(u.state[s] + i, p.state[s]);
+        for (int s = 0; s < states; s++) V_(store)(u.state[s] + i, T_(normal)(p.state[s], &u));
         V_(store)(u.weight + i, p.weight);
     }
     if (i == end) return;
@@ -60,11 +70,24 @@ NNL_INLINE void T_(run_rule)(const void *context, int64_t begin, int64_t end, in
     p.grad = T_(prepared)(V_(load_n)(u.grad + i, end - i), p.weight, &u);
     for (int s = 0; s < states; s++) p.state[s] = V_(load_n)(u.state[s] + i, end - i);
     rule(&p, &u);
-    for (int s = 0; s < states; s++) V_(store_n)(u.state[s] + i, p.state[s], end - i);
+    for (int s = 0; s < states; s++) {
+        V_(store_n)(u.state[s] + i, T_(normal)(p.state[s], &u), end - i);
+    }
     V_(store_n)(u.weight + i, p.weight, end - i);
+}
+
+/* The mean of the past: m + fresh (x - m), fresh the weight of the new. */
+static inline vreal T_(moved)(vreal m, vreal x, real fresh) {
+    return V_(fma)(V_(set)(fresh), V_(sub)(x, m), m);
+}
+
+/* The mean of squares: beta s + fresh x^2. */
+static inline vreal T_(moved_square)(vreal s, vreal x, real beta, real fresh) {
+    return V_(fma)(V_(mul)(V_(set)(fresh), x), x, V_(mul)(V_(set)(beta), s));
 }
 
 /* Each rule: fills its numbers from the optimiser, whose running scalars are already those of this
  * step, and changes `count` elements. */
 typedef void T_(rule_step)(int64_t count, T_(update) *u, const nnl_optimizer *o, int threads);
-T_(rule_step) NNL_(sgd_step);
+T_(rule_step) NNL_(sgd_step), NNL_(adam_step), NNL_(adamax_step), NNL_(nadam_step);
+T_(rule_step) NNL_(rmsprop_step), NNL_(adagrad_step), NNL_(adadelta_step), NNL_(rprop_step);

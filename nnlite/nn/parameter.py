@@ -19,11 +19,16 @@ from ._expression import Expression, ParameterLeaf, leaf_tensor
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 
+# Processors look at the low 12 bits of an address to tell whether a load needs a store before it.
+# Arrays that a kernel walks side by side all start at a page, so that no load is mistaken so: an
+# Adam step over 1,000 parameters took up to 2.6 times as long at other distances.
+PAGE = 4096
+
 
 def aligned_zeros(count: int, dtype: np.dtype) -> np.ndarray:
-    """A flat array of zeros that starts at a multiple of 64 bytes."""
-    raw = np.zeros(count * dtype.itemsize + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
+    """A flat array of zeros that starts at a page."""
+    raw = np.zeros(count * dtype.itemsize + PAGE, np.uint8)
+    start = -raw.ctypes.data % PAGE
     return raw[start : start + count * dtype.itemsize].view(dtype)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import _check, _native
 from .._config import _State
+from .._settings import settings
 from ..autograd.node import tick
 from ..nn.parameter import Parameter, Segment, aligned_zeros, padded, segments
 
@@ -22,6 +23,9 @@ class Common(TypedDict, total=False):
     clip_norm: float | None
     clip_value: float | None
     maximize: bool
+
+
+RUNNING = ("steps", "power1", "power2", "warmth", "mu_product")  # scalars that steps move on
 
 
 class Setting:
@@ -53,7 +57,7 @@ class Optimizer:
 
     Args:
         params: Parameters, or an iterable of them, as from `model.parameters()`.
-        lr: learning rate per step, above 0. Schedules may set `optimizer.lr` to 0 later.
+        lr: learning rate per step, at least 0.
         weight_decay: at least 0.
         decay_bias: True applies weight_decay and l1 to every parameter, as PyTorch does; by
             default those named "bias" are exempt, for they cannot overfit and often must grow.
@@ -65,6 +69,7 @@ class Optimizer:
     Attributes:
         parameters: the list of Parameters.
         lr: the learning rate, may be set between steps.
+        initial_lr: the rate that schedules start from: lr as given or last assigned.
         state: dict of flat arrays by name, over all parameters in order, each padded to 64 bytes.
         steps: updates done.
 
@@ -90,7 +95,7 @@ class Optimizer:
         clip_value: float | None = None,
         maximize: bool = False,
     ) -> None:
-        self.parameters = self._checked(params)
+        self.parameters = checked_parameters(type(self).__name__, params)
         self.dtype = self.parameters[0].dtype
         self._settings: dict[str, Any] = {}
         self._add(
@@ -102,11 +107,12 @@ class Optimizer:
             maximize=self._flag("maximize", maximize),
         )
         self.state: dict[str, np.ndarray] = {}
+        self.initial_lr = self._number("lr", lr)
         self._segments: list[Segment] = []
         self._native_segments: Any = None
         self._numbers = _native.optimizer(
             rule=self._rule, flags=_native.MAXIMIZE if maximize else 0,
-            lr=self._number("lr", lr, True),
+            lr=self._number("lr", lr),
             clip_norm=self.clip_norm or 0.0, clip_value=self.clip_value or 0.0,
             power1=1.0, power2=1.0, warmth=1.0, mu_product=1.0,
         )  # fmt: skip
@@ -121,27 +127,6 @@ class Optimizer:
         setattr(cls, "__signature__", inspect.Signature(own))  # noqa: B010
 
     # For the constructors of subclasses.
-
-    def _checked(self, params: Any) -> list[Parameter]:
-        name = type(self).__name__
-        if hasattr(params, "parameters"):
-            raise TypeError(
-                f"{name}: params: expected Parameters, got a module; pass model.parameters()"
-            )
-        found = [params] if isinstance(params, Parameter) else list(params)
-        for p in found:
-            if not isinstance(p, Parameter):
-                raise TypeError(
-                    f"{name}: params: expected Parameters, got {_check.describe(p)}; "
-                    "pass model.parameters()"
-                )
-        if not found:
-            raise ValueError(f"{name}: params: expected at least one Parameter, got none")
-        if len({id(p) for p in found}) < len(found):
-            raise ValueError(f"{name}: params: a Parameter stands twice; pass each once")
-        if any(p.dtype != found[0].dtype for p in found):
-            raise TypeError(f"{name}: params: expected one dtype; make an optimiser for each")
-        return found
 
     def _number(self, name: str, value: Any, above: bool = False, below: float = 0.0) -> float:
         """A finite number >= 0 (or > 0), and < `below` unless that is 0."""
@@ -182,7 +167,16 @@ class Optimizer:
 
     @lr.setter
     def lr(self, value: float) -> None:
-        self._numbers.lr = self._number("lr", value)
+        self._numbers.lr = self.initial_lr = self._number("lr", value)
+
+    def _set_rate(self, rate: float) -> None:
+        """What a schedule does: sets lr and leaves initial_lr."""
+        self._numbers.lr = rate
+
+    @property
+    def grad_norm(self) -> float:
+        """With clip_norm: the norm of the gradients in the last step, before clipping by it."""
+        return self._numbers.grad_norm
 
     @property
     def steps(self) -> int:
@@ -228,7 +222,52 @@ class Optimizer:
         for part in self.segments():
             part.grad.fill(0)
 
-    # Copies.
+    # State, for files and copies.
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next step depends on besides parameters and gradients.
+
+        Returns:
+            A dict of JSON-able values (class, settings, running scalars) and of the state arrays by
+            name, copied.
+        """
+        return {
+            "optimizer": type(self).__name__,
+            "settings": settings(self, skip=("params",)),
+            "initial_lr": self.initial_lr,
+            **{name: getattr(self._numbers, name) for name in RUNNING},
+            **{name: array.copy() for name, array in self.state.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from what `state_dict` returned: settings, running scalars and arrays.
+
+        Args:
+            state: of an optimiser of this class over parameters of the same sizes and dtype.
+
+        Raises:
+            TypeError, ValueError: something is missing, unknown, of another type or shape or out of
+                range; nothing has changed.
+        """
+        operation = f"{type(self).__name__}.load_state_dict"
+        if not isinstance(state, Mapping) or state.get("optimizer") != type(self).__name__:
+            kind = state.get("optimizer") if isinstance(state, Mapping) else type(state).__name__
+            raise ValueError(f"{operation}: expected a state of {type(self).__name__}, got {kind}")
+        own = settings(self, skip=("params",))
+        _check.keys(f"{operation}: settings", state.get("settings"), set(own))
+        twin = type(self)(self.parameters, **state["settings"])
+        known = {"optimizer", "settings", "initial_lr", *RUNNING, *twin.state}
+        _check.keys(operation, state, known)
+        for name in twin.state:
+            _check.same_shape(operation, name, state[name], twin.state[name], "its own")
+        twin.initial_lr = _check.number(operation, "initial_lr", state["initial_lr"], 0)
+        steps, *scalars = RUNNING
+        twin._set(steps=_check.size(operation, steps, state[steps], 0))
+        for name in scalars:
+            twin._set(0, **{name: _check.number(operation, name, state[name], 0, 1)})
+        for name, array in twin.state.items():
+            array[...] = state[name]
+        vars(self).update(vars(twin))
 
     def __getstate__(self) -> dict[str, Any]:
         numbers = _native.optimizer_numbers(self._numbers)
@@ -244,6 +283,28 @@ class Optimizer:
         own = {name: value for name, value in self._settings.items() if value not in (0, None)}
         text = ", ".join(f"{name}={value}" for name, value in {"lr": self.lr, **own}.items())
         return f"{type(self).__name__}({text})"
+
+
+def checked_parameters(operation: str, params: Any) -> list[Parameter]:
+    """The parameters as a list: at least one, each once, of one dtype."""
+    if hasattr(params, "parameters"):
+        raise TypeError(
+            f"{operation}: params: expected Parameters, got a module; pass model.parameters()"
+        )
+    found = [params] if isinstance(params, Parameter) else list(params)
+    for p in found:
+        if not isinstance(p, Parameter):
+            raise TypeError(
+                f"{operation}: params: expected Parameters, got {_check.describe(p)}; "
+                "pass model.parameters()"
+            )
+    if not found:
+        raise ValueError(f"{operation}: params: expected at least one Parameter, got none")
+    if len({id(p) for p in found}) < len(found):
+        raise ValueError(f"{operation}: params: a Parameter stands twice; pass each once")
+    if any(p.dtype != found[0].dtype for p in found):
+        raise TypeError(f"{operation}: params: expected one dtype; make an optimiser for each")
+    return found
 
 
 def aligned_copy(array: np.ndarray) -> np.ndarray:

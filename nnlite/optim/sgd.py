@@ -19,7 +19,7 @@ class SGD(Optimizer):
 
     Args:
         params: Parameters, as from `model.parameters()`.
-        lr: learning rate per step, above 0.
+        lr: learning rate per step, at least 0.
         momentum: share of the last velocity that is kept, 0 <= momentum < 1.
         dampening: share of the gradient that stays out of the velocity, 0 <= dampening < 1.
         weight_decay: factor of w in the gradient, at least 0; biases are exempt.

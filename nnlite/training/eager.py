@@ -100,7 +100,7 @@ class Eager:
             end = min(begin + self.batch, total)
             taken = self._take(rows, order, begin, end)
             if rates is not None:
-                self.optimizer.lr = float(rates[batch - first])
+                self.optimizer._set_rate(float(rates[batch - first]))
             value, weight, output = train_batch(self.model, self.loss, self.optimizer, taken, batch)
             add_batch(sums, self.loss, value, weight, output, taken.y)
             if outputs is not None:

@@ -171,10 +171,12 @@ int main(int argc, char **argv) {
     RUN(common_groups, "-");
     RUN(gemm_groups_f32, "f32");
     RUN(layer_groups_f32, "f32");
+    RUN(optim_groups_f32, "f32");
     RUN(training_groups_f32, "f32");
     RUN(program_groups_f32, "f32");
     RUN(gemm_groups_f64, "f64");
     RUN(layer_groups_f64, "f64");
+    RUN(optim_groups_f64, "f64");
     RUN(training_groups_f64, "f64");
     RUN(program_groups_f64, "f64");
     return failed;

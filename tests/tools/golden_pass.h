@@ -109,5 +109,6 @@ static real *T_(inout)(int64_t n, enum kind kind, uint32_t step) {
 
 #include "golden_gemm.h"
 #include "golden_layers.h"
+#include "golden_optim.h"
 #include "golden_training.h"
 #include "golden_program.h"
