@@ -1,6 +1,9 @@
 /* base.c: status texts, build facts, overflow checks and aligned scratch memory. */
 #include <stdlib.h>
 #include <string.h>
+#if defined(__unix__) || defined(__APPLE__)
+#include <unistd.h>
+#endif
 
 #include "base.h"
 #include "vec/vec.h"
@@ -63,3 +66,16 @@ void *nnl_alloc(int64_t count, int64_t unit) {
 }
 
 void nnl_free(void *memory) { free(memory); }
+
+/* Written once, when the library is loaded. 1 MiB where the system does not tell, as in some virtual
+ * machines; what lies outside the limits is no core's own cache. */
+static int64_t second_cache = 1 << 20;
+
+#if defined(__GNUC__) && defined(_SC_LEVEL2_CACHE_SIZE)
+__attribute__((constructor)) static void read_cache_size(void) {
+    int64_t bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
+    if (bytes > 0) second_cache = nnl_max(256 << 10, nnl_min(bytes, 4 << 20));
+}
+#endif
+
+int64_t nnl_second_cache(void) { return second_cache; }

@@ -10,6 +10,7 @@ import itertools
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ import nnlite as nn
 from nnlite import _native
 from nnlite.bench import cli, facts, plot, report, timing, workloads
 from nnlite.bench.peers import PEERS, PeerError, select_peers
-from nnlite.bench.roofline import Roofline, last_level_cache
+from nnlite.bench.roofline import Roofline, last_level_cache, region_cost
 from nnlite.bench.runner import DisagreementError, Result, check_value, expected_value, run_workload
 
 OTHERS = [name for name in PEERS if name not in ("nnlite", "torch-compile")]
@@ -330,6 +331,12 @@ def test_the_higher_ceiling_stays():
     roofline.raise_to(Roofline({"float32": {1: 4.0, 2: 9.0}, "float64": {1: 2.0}}, {1: 7.0}))
     assert roofline.fma == {"float32": {1: 5.0, 2: 9.0}, "float64": {1: 2.0}}
     assert roofline.copy == {1: 7.0} and last_level_cache() >= 0
+    roofline.raise_to(Roofline(region={2: 3e-6}))
+    assert roofline.region == {2: 3e-6} and roofline.as_dict()["region_us"] == {"2": 3.0}
+    assert "a parallel region of 2 threads costs 3.0 us" in report.heading(
+        FACTS, replace(ROOFLINE, region={2: 3e-6})
+    )
+    assert 0 <= region_cost(2, rounds=5) < 10
 
 
 # ---- the command ----

@@ -46,17 +46,17 @@
 #define NNL_GEMM_HALF_ROWS 4
 #define NNL_GEMM_HALF_WORK 0.5
 
-/* Terms of a block in the inner dimension (KC) and rows of a block of A (MC, for float and double):
- * the block takes 432 or 576 KiB of the second cache with AVX-512, whose processors have 1 MiB or
- * more, and 192 or 256 KiB otherwise. NC columns of packed B stay in the last cache. */
+/* Terms of a block in the inner dimension (KC). Rows of a block of A (MC) take this share of the
+ * second cache, for float and for double: with 1 MiB 144 and 96 rows in the AVX-512 build, 96 and 66
+ * in the others. NC columns of packed B stay in the last cache. */
 #if defined(NNL_ISA_AVX512)
 #define NNL_GEMM_KC 768
-#define NNL_GEMM_MC_FLOAT 144
-#define NNL_GEMM_MC_DOUBLE 96
+#define NNL_GEMM_MC_FLOAT_SHARE 0.43
+#define NNL_GEMM_MC_DOUBLE_SHARE 0.57
 #else
 #define NNL_GEMM_KC 512
-#define NNL_GEMM_MC_FLOAT 96
-#define NNL_GEMM_MC_DOUBLE 66
+#define NNL_GEMM_MC_FLOAT_SHARE 0.19
+#define NNL_GEMM_MC_DOUBLE_SHARE 0.26
 #endif
 #define NNL_GEMM_NC 3072
 
@@ -64,9 +64,9 @@
  * afar then, and a short one stays in the second cache with the next, which is being fetched. */
 #define NNL_GEMM_SHORT_BYTES 2048
 
-/* Matrices up to this size are read in place, A's transpose up to four times as much: twice the
- * second cache. */
-#define NNL_GEMM_UNPACKED_BYTES (2 << 20)
+/* Matrices up to so many times the second cache are read in place, A's transpose up to four times as
+ * much. */
+#define NNL_GEMM_IN_PLACE_SHARE 2
 
 /* Costs in multiply-adds of a vector: transposing a square of registers, by its rows; a tile, besides
  * its multiply-adds; and a product by itself. A product is turned when that saves 3 %, and columns
@@ -80,7 +80,16 @@
 /* Packed blocks up to this size live on the stack. */
 #define NNL_GEMM_STACK_BYTES 16384
 
-/* Threads pay when each gets at least this many multiply-adds (about 8 us at 50 per ns). */
-#define NNL_GEMM_GRAIN 400000
+/* A parallel region costs 1.7 us, as much as so many multiply-adds of a vector at 3.7 GHz, one a
+ * cycle with AVX-512 and two otherwise; it is opened when it saves a fifth. */
+#if defined(NNL_ISA_AVX512)
+#define NNL_GEMM_REGION_WORK 6300
+#else
+#define NNL_GEMM_REGION_WORK 12600
+#endif
+#define NNL_GEMM_REGION_GAIN 0.8
+
+/* Bytes of A and B that a thread reads from the second cache in the time of a multiply-add. */
+#define NNL_GEMM_BYTES_PER_WORK 32
 
 #endif

@@ -116,40 +116,58 @@ static void T_(choose_orientation)(T_(product) *g) {
 
 /* Chooses what is packed. */
 static void T_(choose_packing)(T_(product) *g) {
+    const int64_t cached = NNL_GEMM_IN_PLACE_SHARE * nnl_second_cache();
     /* B must be packed when its rows are not contiguous; it pays when several panels of rows read
      * it from beyond the second cache, its rows far apart: each on another page, and few cache sets
      * for all. */
-    bool large = g->k * g->n * (int64_t)sizeof(real) > NNL_GEMM_UNPACKED_BYTES;
+    bool large = g->k * g->n * (int64_t)sizeof(real) > cached;
     g->pack_b = g->b_col != 1 || (large && g->m > 2 * NNL_GEMM_MR && g->n > NR);
     /* A is read in place until it outgrows the cache: its rows are a dozen streams, which fall into
      * one set of the first cache when they lie a whole number of pages apart. The transpose moves
      * to another line with every term, and each panel of rows meets the same lines. */
     bool lines = g->a_col != 1, one_set = !lines && g->a_row * (int64_t)sizeof(real) % 4096 == 0;
-    int64_t in_place = NNL_GEMM_UNPACKED_BYTES * (lines ? 4 : 1);
+    int64_t in_place = lines ? 4 * cached : cached;
     bool far = one_set || g->m * g->k * (int64_t)sizeof(real) > in_place;
     g->pack_a = far && g->m > NNL_GEMM_MR / 2 && g->n > (lines ? 2 : 4) * NR;
 }
 
-/* Chooses the grid of parts: the one whose largest part is smallest; ties go to cutting columns,
- * where no panel of B is packed twice. */
-static void T_(choose_grid)(T_(product) *g, int threads) {
-    double work = (double)g->m * (double)g->n * (double)g->k / NNL_GEMM_GRAIN;
-    int64_t parts = work >= threads ? threads : work > 1 ? (int64_t)work : 1;
+/* Work of the largest part of a grid of down x across parts. A few rows read B faster than memory
+ * beyond the first cache gives it. */
+static double T_(part_work)(const T_(product) *g, int64_t down, int64_t across) {
     int64_t tiles_down = nnl_ceil_div(g->m, NNL_GEMM_MR), tiles_across = nnl_ceil_div(g->n, NR);
-    int64_t best = INT64_MAX;
+    int64_t m = nnl_min(g->m, nnl_ceil_div(tiles_down, down) * NNL_GEMM_MR);
+    int64_t n = nnl_min(g->n, nnl_ceil_div(tiles_across, across) * NR);
+    double compute = T_(work)(m, n, g->k, g->b_col == 1 ? 0 : T_(squares)(g->k, n));
+    double bytes = ((double)m + (double)n) * (double)g->k * sizeof(real);
+    double memory = bytes / NNL_GEMM_BYTES_PER_WORK;
+    return compute > memory ? compute : memory;
+}
+
+/* Chooses the grid of parts: the one whose largest part is least work; ties go to cutting columns,
+ * where no panel of B is packed twice. Several parts must save a fifth, the parallel region's own
+ * cost included, and no thread joins for less work than that costs. */
+static void T_(choose_grid)(T_(product) *g, int threads) {
+    const double alone = T_(part_work)(g, 1, 1);
+    double most = alone / NNL_GEMM_REGION_WORK;
+    int64_t parts = most >= threads ? threads : (int64_t)most;
+    int64_t tiles_down = nnl_ceil_div(g->m, NNL_GEMM_MR), tiles_across = nnl_ceil_div(g->n, NR);
+    double best = NNL_GEMM_REGION_GAIN * alone - NNL_GEMM_REGION_WORK;
+    g->down = g->across = 1;
     for (int64_t across = nnl_min(parts, tiles_across); across >= 1; across--) {
         int64_t down = nnl_min(parts / across, tiles_down);
-        int64_t largest = nnl_ceil_div(tiles_down, down) * nnl_ceil_div(tiles_across, across);
-        if (largest < best) {
-            best = largest;
+        double work = T_(part_work)(g, down, across);
+        if (down * across > 1 && work < best) {
+            best = work;
             g->down = down;
             g->across = across;
         }
     }
     int64_t rows = nnl_ceil_div(tiles_down, g->down) * NNL_GEMM_MR;
-    g->mc = nnl_min(MC, rows);
+    double room = MC_SHARE * (double)nnl_second_cache() / (NNL_GEMM_KC * sizeof(real));
+    int64_t most_rows = nnl_max((int64_t)room / NNL_GEMM_MR, 1) * NNL_GEMM_MR;
+    g->mc = nnl_min(most_rows, rows);
     g->nc = nnl_min(NNL_GEMM_NC, nnl_ceil_div(tiles_across, g->across) * NR);
-    g->kc = nnl_min(rows > MC ? NNL_GEMM_KC : KC_SHORT, nnl_max(g->k, 1));
+    g->kc = nnl_min(rows > most_rows ? NNL_GEMM_KC : KC_SHORT, nnl_max(g->k, 1));
 }
 
 /* Computes a product of at least one output. */
@@ -172,14 +190,14 @@ static int T_(compute)(T_(product) *g, int threads) {
 
 /* Columns to be split off as a product of their own, or 0: 33 columns are two whole vectors and one
  * nearly empty. The last few become full vectors of rows when that product is turned. */
-static int64_t T_(split)(const T_(product) *g) {
+static int64_t T_(split)(const T_(product) *g, int threads) {
     T_(product) rest = *g;
     rest.n = g->n % VLANES;
     if (rest.n == 0 || g->n < VLANES || g->b_col != 1) return 0;
     double whole = T_(work)(g->m, g->n, g->k, 0);
     double parts = T_(work)(g->m, g->n - rest.n, g->k, 0) + T_(turned_work)(&rest);
     parts += NNL_GEMM_SPLIT_WORK;
-    bool serial = (double)g->m * (double)g->n * (double)g->k < 2 * NNL_GEMM_GRAIN;
+    bool serial = threads == 1 || whole < 3 * NNL_GEMM_REGION_WORK;
     return serial && parts < NNL_GEMM_SPLIT_GAIN * whole ? rest.n : 0;
 }
 
@@ -215,7 +233,7 @@ int NNL_(gemm_and_sums)(int64_t m, int64_t n, int64_t k, const real *a, int64_t 
     g.b = b, g.b_row = b_row, g.b_col = b_col;
     g.accumulate = accumulate != 0;
     g.activation = activation;
-    int64_t rest = T_(split)(&g);
+    int64_t rest = T_(split)(&g, threads);
     if (rest > 0) {
         T_(product) last = g;
         last.n = rest;
@@ -240,7 +258,7 @@ NNL_API int NNL_(gemm)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a
 }
 
 #undef NR
-#undef MC
+#undef MC_SHARE
 #undef KC_SHORT
 #undef HALF
 #endif

@@ -1,7 +1,7 @@
 /* product.h: a product as it is computed, and the two inner loops over one block of it.
  * Included by gemm.c in each type pass. */
 
-#define MC (REAL_IS_FLOAT ? NNL_GEMM_MC_FLOAT : NNL_GEMM_MC_DOUBLE)
+#define MC_SHARE (REAL_IS_FLOAT ? NNL_GEMM_MC_FLOAT_SHARE : NNL_GEMM_MC_DOUBLE_SHARE)
 #define KC_SHORT (NNL_GEMM_SHORT_BYTES / (int64_t)sizeof(real))
 
 /* The whole product, and how it is cut. A turned product computes the transpose of what was asked,

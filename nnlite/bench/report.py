@@ -59,6 +59,10 @@ def heading(facts: dict[str, Any], roofline: Roofline) -> str:
             f"float64 {ceilings(roofline.fma['float64'])} GFLOP/s",
             f"  copy      {ceilings(roofline.copy)} GB/s,  "
             f"with streaming stores {ceilings(roofline.stream)} GB/s",
+            *(
+                f"  a parallel region of {count} threads costs {1e6 * cost:.1f} us"
+                for count, cost in roofline.region.items()
+            ),
         ]
     )
 

@@ -1,4 +1,5 @@
-"""What this machine can do at most: FMA peak and copy bandwidth, measured by probes in C.
+"""What this machine can do at most: FMA peak, copy bandwidth and the cost of a parallel region,
+measured by probes in C.
 
 The best of several runs is taken, not the median: the roof is what the machine can do when nobody
 else wants it.
@@ -19,6 +20,7 @@ from nnlite import _native
 
 FMA_SECONDS = 5e-3
 ROUNDS = 5
+REGION_ROUNDS = 2001
 # Both arrays of the copy, in bytes: each at least this, and twice the last-level cache.
 COPY_BYTES = 64 << 20
 COPY_BYTES_MOST = 512 << 20
@@ -32,11 +34,13 @@ class Roofline:
         fma: 1e9 floating-point operations per second, a fused multiply-add counted as two.
         copy: 1e9 bytes per second, read plus written, through the caches.
         stream: the same with streaming stores.
+        region: seconds that a parallel region costs beyond its work, on several threads.
     """
 
     fma: dict[str, dict[int, float]] = field(default_factory=dict)
     copy: dict[int, float] = field(default_factory=dict)
     stream: dict[int, float] = field(default_factory=dict)
+    region: dict[int, float] = field(default_factory=dict)
 
     def raise_to(self, other: Roofline) -> None:
         """Keeps the higher of each pair of ceilings."""
@@ -44,12 +48,14 @@ class Roofline:
             _keep_higher(self.fma.setdefault(dtype, {}), peaks)
         _keep_higher(self.copy, other.copy)
         _keep_higher(self.stream, other.stream)
+        self.region.update(other.region)
 
     def as_dict(self) -> dict[str, object]:
         return {
             "fma_gflops": {dtype: _text_keys(peaks) for dtype, peaks in self.fma.items()},
             "copy_gbytes": _text_keys(self.copy),
             "streaming_copy_gbytes": _text_keys(self.stream),
+            "region_us": _text_keys({count: 1e6 * cost for count, cost in self.region.items()}),
         }
 
 
@@ -98,6 +104,20 @@ def fma_peak(dtype: type[np.floating], threads: int, rounds: int = ROUNDS) -> fl
     return flops / _best(probe, rounds) / 1e9
 
 
+def region_cost(threads: int, rounds: int = REGION_ROUNDS) -> float:
+    """Seconds by which a parallel region of that many threads is slower than a call without one."""
+    probe, flops = _native.kernels(np.float32).roofline_fma, _native.cell("double")
+    medians = []
+    for count in (1, threads):
+        times = []
+        for _ in range(rounds):
+            start = time.perf_counter()
+            probe(1, flops, count)
+            times.append(time.perf_counter() - start)
+        medians.append(sorted(times)[rounds // 2])
+    return max(0.0, medians[1] - medians[0])
+
+
 def last_level_cache() -> int:
     """Size of the largest cache in bytes, 0 where the system does not tell."""
     sizes = [0]
@@ -143,4 +163,6 @@ def measure_roofline(threads: int) -> Roofline:
     for count in sorted({1, threads}):
         roofline.copy[count] = copy_bandwidth(count, streaming=False)
         roofline.stream[count] = copy_bandwidth(count, streaming=True)
+    if threads > 1:
+        roofline.region[threads] = region_cost(threads)
     return roofline
