@@ -74,6 +74,8 @@ from .arithmetic import (
     sub,
     where,
 )  # fmt: skip
+from .check import gradcheck, gradgradcheck
+from .differences import numerical_gradient
 from .draw import draw
 from .elementary import (
     cos,
@@ -90,7 +92,9 @@ from .elementary import (
 )  # fmt: skip
 from .engine import grad
 from .flat import flat
+from .forward_mode import jvp
 from .function import Context, Function
+from .hvp import hessian, hvp
 from .linalg import (
     cholesky,
     det,
@@ -111,6 +115,8 @@ from .neural import dropout, linear, log_softmax, softmax
 from .node import enable_grad, is_grad_enabled, no_grad
 from .products import dot, einsum, matmul, outer
 from .reductions import logsumexp, max, mean, min, norm, prod, std, var
+from .report import GradcheckError, GradcheckReport
+from .reverse_mode import jacobian, vjp
 from .shaping import (
     astype,
     broadcast_to,
@@ -136,17 +142,18 @@ from .summary import summary
 from .tensor import Tensor, tensor
 
 __all__ = [
-    "Context", "Function", "Methods", "Tensor", "abs", "add", "astype", "broadcast_to",
-    "cholesky", "clip", "clone", "concatenate", "cos", "cumsum", "det", "detect_anomaly",
-    "diag", "diagonal", "div", "dot", "draw", "dropout", "eigh", "einsum", "enable_grad", "equal",
-    "erf", "exp", "expand", "expm1", "flat", "flatten", "flip", "grad", "greater", "greater_equal",
-    "inv", "is_grad_enabled", "less", "less_equal", "linear", "log", "log1p", "log_softmax",
-    "logdet", "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum", "moveaxis",
-    "mse_loss", "mul", "neg", "nll_loss", "no_grad", "norm", "not_equal", "outer", "power",
-    "prod", "reciprocal", "relu", "repeat", "reshape", "sigmoid", "sign", "sin", "softmax",
-    "softmax_ce", "softplus", "solve", "split", "sqrt", "square", "squeeze", "stack", "std",
-    "sub", "sum", "summary", "svd", "swapaxes", "tanh", "tensor", "tile", "trace", "transpose",
-    "tril", "triu", "unsqueeze", "var", "where",
+    "Context", "Function", "GradcheckError", "GradcheckReport", "Methods", "Tensor", "abs", "add",
+    "astype", "broadcast_to", "cholesky", "clip", "clone", "concatenate", "cos", "cumsum", "det",
+    "detect_anomaly", "diag", "diagonal", "div", "dot", "draw", "dropout", "eigh", "einsum",
+    "enable_grad", "equal", "erf", "exp", "expand", "expm1", "flat", "flatten", "flip", "grad",
+    "gradcheck", "gradgradcheck", "greater", "greater_equal", "hessian", "hvp", "inv",
+    "is_grad_enabled", "jacobian", "jvp", "less", "less_equal", "linear", "log", "log1p",
+    "log_softmax", "logdet", "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum",
+    "moveaxis", "mse_loss", "mul", "neg", "nll_loss", "no_grad", "norm", "not_equal",
+    "numerical_gradient", "outer", "power", "prod", "reciprocal", "relu", "repeat", "reshape",
+    "sigmoid", "sign", "sin", "softmax", "softmax_ce", "softplus", "solve", "split", "sqrt",
+    "square", "squeeze", "stack", "std", "sub", "sum", "summary", "svd", "swapaxes", "tanh",
+    "tensor", "tile", "trace", "transpose", "tril", "triu", "unsqueeze", "var", "vjp", "where",
 ]  # fmt: skip
 
 functional.graph.update(

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from .node import ANOMALY, GRAD, TANGENT, Leaf, Mode, Node, state
+from .node import ANOMALY, FORWARD, GRAD, PLAIN, TANGENT, Leaf, Mode, Node, state
 from .operation import Outputs, as_tensor
 from .tensor import Tensor, shared, wrap
 
@@ -237,10 +237,16 @@ def run(
     wanted: frozenset[Any] = frozenset(),
     useful: set[Any] | None = None,
 ) -> dict[Any, Any]:
-    """`propagate` from Tensors; the result holds arrays, or Tensors with create_graph."""
+    """`propagate` from Tensors; the result holds arrays, or Tensors with create_graph.
+
+    While tangents are carried the result holds Tensors with tangents: those of the gradients.
+    """
     with np.errstate(all="ignore"):  # 1/0 in a formula is the derivative that it is
         if create_graph:
             with Mode(on=GRAD):
+                found = propagate(roots, retain, True, wanted, useful)
+        elif state.mode & FORWARD:
+            with Mode(off=GRAD):
                 found = propagate(roots, retain, True, wanted, useful)
         else:
             arrays = [(edge, g._data) for edge, g in roots]
@@ -338,6 +344,7 @@ def transpose_of_vjp(op: Any, tangents: tuple, inputs: tuple, out: Any, params: 
     """The tangent of a call from its vjp alone: d/du sum_i <vjp_i(u), t_i>."""
     several = isinstance(out, tuple)
     outs = out if several else (out,)
+    graph = state.mode & GRAD and not state.mode & PLAIN
     with Mode(on=GRAD, off=~GRAD):
         probes = [wrap(np.zeros(x.shape, x.dtype)) for x in outs]
         for probe in probes:
@@ -353,7 +360,7 @@ def transpose_of_vjp(op: Any, tangents: tuple, inputs: tuple, out: Any, params: 
             found: tuple = (None,) * len(probes)
         else:
             found = grad(
-                [g for g, _ in used], probes, [t for _, t in used], create_graph=True,
+                [g for g, _ in used], probes, [t for _, t in used], create_graph=bool(graph),
                 allow_unused=True,
             )  # fmt: skip
     results = tuple(

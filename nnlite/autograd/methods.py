@@ -8,7 +8,7 @@ import numpy as np
 
 from . import arithmetic, elementary, indexing, linalg, neural, products, reductions, shaping
 from .engine import backward
-from .node import GRAD, state
+from .node import FORWARD, GRAD, state
 from .operation import as_tensor, on_graph, operand, record, value_of
 from .tensor import Tensor, touch, wrap
 
@@ -50,7 +50,7 @@ def _in_place(function: Any) -> Any:
 def _before_change(x: Any, y: Any) -> Any:
     """The tensor as it is before a change in place; refuses changes that backward cannot know."""
     y_edge = operand(y)._edge if on_graph(y) else None
-    if not state.mode & GRAD or (x._edge is None and y_edge is None):
+    if not state.mode & (GRAD | FORWARD) or (x._edge is None and y_edge is None):
         return wrap(x._data)
     if x.is_leaf and x.requires_grad:
         raise RuntimeError(

@@ -13,20 +13,25 @@ from __future__ import annotations
 
 import itertools
 import threading
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 import numpy as np
 
 tick = itertools.count(1).__next__  # the time: ever larger, one count for all threads
 
-GRAD, FORWARD, ANOMALY = 1, 2, 4  # bits of `state.mode`
+GRAD, FORWARD, ANOMALY, PLAIN = 1, 2, 4, 8  # bits of `state.mode`
 
 
 class State(threading.local):
     """What the running thread is doing: attributes of the class are the start of every thread."""
 
-    mode = GRAD  # GRAD: build the graph; FORWARD: carry tangents; ANOMALY: look for NaN
+    # GRAD: build the graph; FORWARD: carry tangents; ANOMALY: look for NaN; PLAIN: what computes a
+    # tangent is not recorded, so that tangents are values without history.
+    mode = GRAD
+    duals: Any = MappingProxyType(
+        {}
+    )  # leaves of Parameters -> the Tensors that carry their tangents
     block: Any = None  # the named block around the call, or None
 
 

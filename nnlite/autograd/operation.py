@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from .node import ANOMALY, FORWARD, GRAD, TANGENT, Node, no_grad, state
+from .node import ANOMALY, FORWARD, GRAD, PLAIN, TANGENT, Node, no_grad, state
 from .tensor import NEVER, Tensor, shared, touch, view, wrap
 
 # NumPy 1 lets a Python number widen a 0-d array; here a number takes the dtype of the tensor.
@@ -249,7 +249,8 @@ def _record_specially(op: Any, out: Tensor, inputs: tuple, params: tuple, mode: 
         if mode & GRAD and any(type(x) is Tensor and x._edge is not None for x in primal):
             attach(op, out, primal, params)
             out._edge.saved = inputs if op.keeps_inputs else out._edge.saved
-        tangent = op.jvp(tangents, primal, _copy(out), params)
+        with np.errstate(all="ignore"):
+            tangent = op.jvp(tangents, *_plain(mode, primal, _copy(out)), params)
         out._tangent = tangent
         if out._edge is None:
             out._edge = TANGENT
@@ -267,6 +268,14 @@ def without_tangent(x: Any) -> Any:
     if t._edge is TANGENT:
         t._edge = None
     return t
+
+
+def _plain(mode: int, inputs: tuple, out: Any) -> tuple[tuple, Any]:
+    """What a tangent is computed from: without history where it shall have none itself."""
+    if not mode & PLAIN:
+        return inputs, out
+    values = tuple([wrap(x._data) if type(x) is Tensor else x for x in inputs])
+    return values, tuple([wrap(y._data) for y in out]) if type(out) is tuple else wrap(out._data)
 
 
 def _copy(x: Tensor) -> Tensor:
@@ -477,6 +486,7 @@ def apply_many(op: Any, *inputs: Any, params: tuple = ()) -> tuple[Tensor, ...]:
     if any(t is not None for t in tangents):
         primal = tuple([without_tangent(x) for x in inputs])
         clean = tuple([_copy(out) for out in outs])
+        primal, clean = _plain(mode, primal, clean)
         for i, tangent in enumerate(op.jvp(tangents, primal, clean, params)):
             outs[i]._tangent = tangent
             if outs[i]._edge is None:

@@ -205,12 +205,13 @@ class Tensor(Methods):
         """The values as a read-only array in the same memory; `np.array(x.numpy())` is a copy.
 
         Raises:
-            RuntimeError: a gradient flows here, which the array would lose; take detach() first.
+            RuntimeError: a gradient or a tangent flows here, which the array would lose; take
+                detach() first.
         """
-        if self.requires_grad:
+        if self._edge is not None:
+            what = "requires a gradient" if self.requires_grad else "carries a tangent"
             raise RuntimeError(
-                "numpy: this tensor requires a gradient, which an array would lose; "
-                "call detach().numpy()"
+                f"numpy: this tensor {what}, which an array would lose; call detach().numpy()"
             )
         array = self._data.view()
         array.flags.writeable = False

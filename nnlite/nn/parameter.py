@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import _check
 from .._config import claim
-from ..autograd.node import tick
+from ..autograd.node import FORWARD, state, tick
 from ..autograd.tensor import Tensor
 from ._expression import Expression, ParameterLeaf, leaf_tensor
 
@@ -104,6 +104,8 @@ class Parameter(Expression):
 
     def __tensor__(self) -> Tensor:
         """The parameter in a graph: a leaf whose gradient is added to `grad`."""
+        if state.mode & FORWARD and self._leaf in state.duals:
+            return state.duals[self._leaf]
         found = self._as_tensor
         if found is None or found._data is not self._data:
             found = self._as_tensor = leaf_tensor(self._leaf, self._data, self._arena.changed)
