@@ -93,7 +93,7 @@ ELEMENTWISE = [
     *one("clip", lambda x: ag.clip(x, -1.1, 1.1), "distinct"),
     *one("clip", lambda x: ag.clip(x, low=-0.6), "distinct", note="low"),
     *one("clip", lambda x: ag.clip(x, high=0.6), "distinct", note="high"),
-    *[line for p in (-2, -0.5, 0.5, 1, 2, 3, 2.5)
+    *[line for p in (-2, -0.5, 0, 0.5, 1, 2, 3, 2.5)
       for line in one("power", lambda x, p=p: x**p, "positive", note=f"{p}")],
     *one("power", lambda x: x**3, note="of negative numbers"),
     *one("power", lambda x: 1.5**x, note="of a number"),
@@ -140,6 +140,7 @@ SHAPING = [
     *one("scatter", lambda x: indexing.scatter(x, (4, 3), PLACES), shapes=[(2, 2, 3)]),
     *two("setitem", lambda x, v: put(x, v, (slice(None), 1)),
          shapes=[((2, 3), (2,)), ((2, 3), ())]),
+    *one("setitem", lambda x: put(x, 5.0, 1), shapes=[(3,), (2, 3)], note="a number"),
     *two("setitem", lambda x, v: put(x, v, np.array([2, 0])),
          shapes=[((3,), (2,)), ((3, 2), (2,))]),
 ]  # fmt: skip
@@ -222,11 +223,12 @@ NEURAL = [
 LINES = [*ELEMENTWISE, *SHAPING, *REDUCTIONS, *PRODUCTS_LINES, *LINALG, *NEURAL]
 IDS = [str(line) for line in LINES]
 
-# Functions of nnlite.autograd that are no differentiable operations.
+# Functions of operations that have no gradient.
 NO_GRADIENT = {"equal", "greater", "greater_equal", "less", "less_equal", "not_equal", "sign"}
-NOT_OPERATIONS = {
-    "detect_anomaly", "enable_grad", "grad", "gradcheck", "gradgradcheck", "hessian", "hvp",
-    "is_grad_enabled", "jacobian", "jvp", "no_grad", "numerical_gradient", "tensor", "vjp",
+# Where functions of operations are defined; `operation` makes those of one and two inputs.
+MODULES = {
+    "arithmetic", "elementary", "indexing", "linalg", "losses", "neural", "operation", "products",
+    "reductions", "shaping",
 }  # fmt: skip
-# Operations that stand for something else: one output of several, a user's Function.
-STAND_INS = {"Pick", "_Call"}
+# Operations that stand for something else: one of several outputs.
+STAND_INS = {"Pick"}

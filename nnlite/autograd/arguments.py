@@ -141,7 +141,7 @@ class Inputs:
                 f"{self.operation}: {name}: expected a tuple of {len(self.items)} arrays or a flat "
                 f"one of shape ({total},), got shape {flat.shape}"
             )
-        if flat.dtype != dtype:
+        if dtype is None or flat.dtype != dtype:
             raise TypeError(
                 f"{self.operation}: {name}: expected the dtype of the inputs, "
                 f"{dtype or 'one for all'}, got {flat.dtype}"

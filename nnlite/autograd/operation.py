@@ -147,8 +147,10 @@ def on_graph(*values: Any) -> bool:
     return False
 
 
-def zeros_like(x: Any) -> Tensor:
-    """A constant of zeros with the shape and dtype of x."""
+def zeros_like(x: Any) -> Any:
+    """A constant of zeros with the shape and dtype of x; for a Python number 0.0."""
+    if type(x) is float or type(x) is int:
+        return 0.0
     return wrap(np.zeros(x.shape, x.dtype))
 
 
