@@ -54,7 +54,8 @@ class History(dict[str, list[Any]]):
         """Adds one epoch."""
         before = self.epochs
         for name in values:
-            self.setdefault(name, [NAN] * before)
+            if name not in self:
+                self[name] = [NAN] * before
         for name, column in self.items():
             column.append(values.get(name, NAN))
 

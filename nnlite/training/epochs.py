@@ -60,11 +60,12 @@ class EpochRun:
         fit.advance(done, seconds)
         behind = self._begin[1]
         ended = runner.ended(self._begin[0])
+        steps = at.steps - done - behind
         for sums, held in ended:
             at.sums, at.seconds = sums, at.seconds + (self.batches - behind) * each
-            behind = 0
+            behind, steps = 0, steps + self.batches
             fit.samples(at.batch, self.batches)
-            fit.end_epoch(held)
+            fit.end_epoch(held, steps)
         epoch, batch = runner.position
         fit.samples(at.batch, batch)
         at.epoch, at.batch = epoch, batch

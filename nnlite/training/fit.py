@@ -149,7 +149,7 @@ class Fit:
             self._metric_values = {metric.name: metric.value() for metric in self.plan.metrics}
             held = trainer.measure(self.plan.data.held_out, self.plan.metrics)
         at.seconds += time.perf_counter() - start
-        self.end_epoch(held)
+        self.end_epoch(held, at.steps)
         self.checkpoint_if_due(epoch_ended=True)
 
     def _run_chunk(self, chunk: Chunk, runner: Program | Eager, batches: int) -> None:
@@ -204,11 +204,12 @@ class Fit:
     def _values(self, sums: Sums) -> dict[str, Any]:
         return sums.values(self.trainer.loss.reduction == "mean", self.plan.data.classes)
 
-    def end_epoch(self, held: Sums | None) -> None:
+    def end_epoch(self, held: Sums | None, steps: int) -> None:
         """Takes the figures of the epoch into the history, and goes to the next epoch.
 
         Args:
             held: the sums on the rows held out; the metrics then hold theirs.
+            steps: batches of the fit when the epoch ended.
         """
         plan, at, trainer = self.plan, self.at, self.trainer
         values = self._values(at.sums)
@@ -219,9 +220,11 @@ class Fit:
             values |= self._metric_values if plan.metrics else {}
             values |= {f"val_{k}": v for k, v in (self._values(held) | measured).items()}
         if plan.schedule is not None:
-            values["lr"] = trainer.optimizer.lr
-            if not self._by_batch:
-                plan.schedule.end_epoch(values)
+            values["lr"] = self._rate_of(steps - 1)
+            if plan.schedule.pure and not self._by_batch:
+                plan.schedule.step()
+            elif not plan.schedule.pure:
+                plan.schedule.step(values.get("val_loss", values["loss"]))
         seconds = at.seconds
         at.history.append(**values, seconds=seconds)
         at.epoch, at.batch, at.seconds, at.sums = at.epoch + 1, 0, 0.0, Sums()
@@ -260,7 +263,16 @@ class Fit:
         """The learning rate of each of the next batches, where a schedule changes it."""
         if not self._by_batch:
             return None
-        return np.array(self.plan.schedule.rates(count), np.float64)
+        schedule = self.plan.schedule
+        now = schedule.last_epoch
+        return np.array([schedule.rate(now + batch) for batch in range(count)], np.float64)
+
+    def _rate_of(self, step: int) -> float:
+        """The learning rate of a batch of this fit, where it is a schedule's; else the present."""
+        schedule = self.plan.schedule
+        if not self._by_batch:
+            return float(self.trainer.optimizer.lr)
+        return float(schedule.rate(schedule.last_epoch - self.at.steps + step))
 
     def samples(self, begin: int, end: int) -> None:
         """Adds the samples of the batches begin..end - 1 of an epoch to the progress bar."""
@@ -272,7 +284,7 @@ class Fit:
         self.trainer.steps += count
         self.at.steps += count
         if self._by_batch:
-            self.plan.schedule.advance(count)
+            self.plan.schedule.skip(count)
         each = max(seconds / max(count, 1), 1e-7)
         self._slice = max(1, min(2 * self._slice, int(self.slice_seconds / each)))
 

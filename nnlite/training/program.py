@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import _check, _native
+from ..autograd.node import tick
 from .._config import _State
 from ..nn.forward_program import recordable
 from ..nn.linear import Linear
@@ -268,7 +269,10 @@ class Program:
             self.settle()
 
     def settle(self) -> None:
-        """Takes over what C changed in the modules beside weights."""
+        """Takes over what C changed: counters of random layers; weights, for graphs that hold them."""
+        now = tick()
+        for arena in self._arenas:
+            arena.changed[0] = now
         for step, module in self._random:
             module.step = step.counter
 
