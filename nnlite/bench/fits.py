@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -112,12 +113,11 @@ def run(rounds: int, progress: Progress) -> dict[str, Any]:
         peers = False
     results: dict[str, Any] = {}
     for batch in BATCHES:
-        contenders = {"nnlite": lambda size=batch: own_fit(size)}
+        contenders: dict[str, Callable[[], float]] = {"nnlite": partial(own_fit, batch)}
         if peers:
-            contenders["scikit-learn"] = lambda size=batch: sklearn_fit(size)
+            contenders["scikit-learn"] = partial(sklearn_fit, batch)
         results[f"fit, batch {batch}"] = _race(contenders, rounds, progress)
-    both = {"side by side": side_by_side, "one by one": one_by_one}
-    many = _race(both, rounds, progress)
+    many = _race({"side by side": side_by_side, "one by one": one_by_one}, rounds, progress)
     if many["side by side"]["value"] != many["one by one"]["value"]:
         raise PeerError("bench fit: networks trained side by side differ from those trained alone")
     results["fit_many"] = many

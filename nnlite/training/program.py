@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from .. import _check, _native
-from ..autograd.node import tick
 from .._config import _State
+from ..autograd.node import tick
 from ..nn.forward_program import recordable
 from ..nn.linear import Linear
 from ..nn.losses import Loss, MSELoss, NLLLoss, SoftmaxCE
@@ -269,7 +269,7 @@ class Program:
             self.settle()
 
     def settle(self) -> None:
-        """Takes over what C changed: counters of random layers; weights, for graphs that hold them."""
+        """Takes over what C changed: counters of random layers, weights that a graph may hold."""
         now = tick()
         for arena in self._arenas:
             arena.changed[0] = now
