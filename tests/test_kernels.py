@@ -12,7 +12,6 @@ from helpers import (
     DTYPES,
     F32,
     F64,
-    OTHERS,
     SIZES,
     THREADS,
     AtPageEnd,
@@ -354,12 +353,3 @@ def test_refuses_sizes_and_settings(name, args, threads):
         )
     for isa in BUILDS:
         call(isa, F32, name, *args, threads=threads, status=_native.EINVAL)
-
-
-@given(n=st.integers(0, 2000), name=st.sampled_from(list(POINTWISE)), dtype=st.sampled_from(DTYPES),
-       offset=st.integers(0, 15), threads=st.sampled_from(THREADS))  # fmt: skip
-def test_any_size_gives_the_same_bytes(n, name, dtype, offset, threads):
-    arrays = [wild(np.random.default_rng(n + i), n, dtype) for i in range(POINTWISE[name][0])]
-    expected = pointwise("portable", name, arrays)
-    for isa in OTHERS:
-        same_bytes(pointwise(isa, name, arrays, offset=offset, threads=threads), expected, isa)
