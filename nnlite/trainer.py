@@ -38,6 +38,9 @@ class Trainer:
     pure function of (seed, epoch), so the same seed and data give the same weights, bit for bit,
     with any number of threads on any machine. A last, smaller batch counts with its own size.
 
+    Weights of 16 MiB and more are updated while their gradient is produced (unless the optimiser
+    clips by the global norm): `parameter.grad` of such a weight then holds scratch values.
+
     Args:
         model: the Module to train; it stays in its mode between calls.
         loss: SoftmaxCE, NLLLoss, MSELoss or another Loss.

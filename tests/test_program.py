@@ -327,3 +327,33 @@ def test_bad_settings_change_nothing(settings, kind, message):
         trainer.fit(X, y, 1, 7, verbose=0, **settings)
     np.testing.assert_array_equal(model.weight.data, before, strict=True)
     assert trainer.epoch == 0
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+def test_large_weights_are_updated_in_strips_to_the_same_bits(monkeypatch, optimizer):
+    """Of 16 MiB on; see csrc/generic/large_weights.h."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(10, 1030)).astype(np.float32)
+    y = rng.integers(0, 3, 10)
+    found = []
+    for eager in (False, True):
+        if eager:
+            no_program(monkeypatch)
+        nn.manual_seed(1)
+        model = nn.Sequential(
+            nn.Linear(1030, 4100), nn.ReLU(), nn.Linear(4100, 5), nn.Tanh(), nn.Linear(5, 3)
+        )
+        settings = {"momentum": 0.9} if optimizer == "SGD" else {"clip_value": 0.01}
+        made = getattr(nn.optim, optimizer)(
+            model.parameters(), lr=0.01, weight_decay=1e-3, **settings
+        )
+        trainer = nn.Trainer(model, nn.SoftmaxCE(), made)
+        history = trainer.fit(X, y, 2, 5, verbose=0)
+        states = [value.tobytes() for value in (*model.state_dict().values(), *made.state.values())]
+        found.append((states, history["loss"], made.steps))
+    assert found[0] == found[1]
+    trainer.model[0].bias.data = np.full(4100, np.inf, np.float32)
+    before = trainer.model[0].weight.data.copy()
+    with pytest.raises(FloatingPointError):
+        trainer.fit(X, y, 1, 5, verbose=0)
+    np.testing.assert_array_equal(trainer.model[0].weight.data, before, strict=True)

@@ -50,6 +50,7 @@ static void advance(nnl_optimizer *o) {
 #else
 
 #include "generic/optimizer.h"
+#include "generic/optimizer_step.h"
 
 #define SMALLEST (REAL_IS_FLOAT ? (real)FLT_MIN : (real)DBL_MIN)
 
@@ -82,33 +83,45 @@ static T_(rule_step) *T_(rule_of)(const nnl_optimizer *o) {
     }
 }
 
+int NNL_(optimizer_begin)(int64_t count, const nnl_segment *segments,
+                          const nnl_optimizer *optimizer, nnl_optimizer *next) {
+    int states = states_of(optimizer);
+    if (states < 0 || count < 0 || !T_(segments_ok)(count, segments, states)) return NNL_EINVAL;
+    *next = *optimizer;
+    advance(next);
+    return NNL_OK;
+}
+
+void NNL_(optimizer_part)(const nnl_segment *s, int64_t begin, int64_t count, const real *grad,
+                          const nnl_optimizer *next, double factor, int threads) {
+    bool decoupled = next->flags & NNL_DECOUPLED;
+    T_(update) u = {.weight = (real *)s->weight + begin, .grad = grad};
+    int states = states_of(next);
+    for (int k = 0; k < states; k++) u.state[k] = (real *)s->state[k] + begin;
+    u.scale = (real)(next->flags & NNL_MAXIMIZE ? -factor : factor);
+    u.bound = next->clip_value > 0 ? (real)next->clip_value : (real)INFINITY;
+    u.decay = decoupled ? 0 : (real)s->weight_decay;
+    u.shrink = decoupled ? (real)(1 - next->lr * s->weight_decay) : 1;
+    u.l1 = (real)s->l1;
+    u.smallest = next->eps > 0 || !divides(next) ? SMALLEST : 0;
+    T_(rule_of)(next)(count, &u, next, threads);
+}
+
 NNL_API int NNL_(Optimizer_update)(int64_t count, const nnl_segment *segments,
                                    nnl_optimizer *optimizer, int threads) {
-    int states = states_of(optimizer);
-    if (states < 0 || count < 0 || threads < 1) return NNL_EINVAL;
-    if (!T_(segments_ok)(count, segments, states)) return NNL_EINVAL;
-    nnl_optimizer next = *optimizer;
-    advance(&next);
-    double scale = next.flags & NNL_MAXIMIZE ? -1 : 1;
-    if (next.clip_norm > 0) {
-        int status =
-            NNL_(gradient_norm)(count, segments, next.clip_value, &next.grad_norm, threads);
-        if (status != NNL_OK) return status;
-        double factor = next.clip_norm / (next.grad_norm + 1e-6);
-        if (!(factor > 1)) scale *= factor;
+    nnl_optimizer next;
+    if (threads < 1) return NNL_EINVAL;
+    int status = NNL_(optimizer_begin)(count, segments, optimizer, &next);
+    double factor = 1;
+    if (status == NNL_OK && next.clip_norm > 0) {
+        status = NNL_(gradient_norm)(count, segments, next.clip_value, &next.grad_norm, threads);
+        factor = next.clip_norm / (next.grad_norm + 1e-6);
+        if (factor > 1) factor = 1;
     }
-    T_(rule_step) *step = T_(rule_of)(&next);
+    if (status != NNL_OK) return status;
     for (int64_t i = 0; i < count; i++) {
         const nnl_segment *s = &segments[i];
-        bool decoupled = next.flags & NNL_DECOUPLED;
-        T_(update) u = {.weight = s->weight, .grad = s->grad, .scale = (real)scale};
-        for (int k = 0; k < states; k++) u.state[k] = s->state[k];
-        u.bound = next.clip_value > 0 ? (real)next.clip_value : (real)INFINITY;
-        u.decay = decoupled ? 0 : (real)s->weight_decay;
-        u.shrink = decoupled ? (real)(1 - next.lr * s->weight_decay) : 1;
-        u.l1 = (real)s->l1;
-        u.smallest = next.eps > 0 || !divides(&next) ? SMALLEST : 0;
-        step(s->count, &u, &next, threads);
+        NNL_(optimizer_part)(s, 0, s->count, s->grad, &next, factor, threads);
     }
     *optimizer = next;
     return NNL_OK;

@@ -29,6 +29,7 @@
 #include "dtype.h"
 #else
 
+#include "generic/large_weights.h"
 #include "generic/step.h"
 
 /* Adds one batch's loss and right rows to the sums. loss [2]: the loss, and its rows' weight. */
@@ -150,19 +151,24 @@ static int T_(through_activation)(int activation, int64_t n, const real *output,
     }
 }
 
-/* A Linear backward: gradients of its parameters, and, if asked, of its input into `next`; with
- * the input's activation in the same pass where a Linear made it. */
-static int T_(linear_backward)(const nnl_step *s, const nnl_step *before, int64_t N,
-                               const real *input, const real *grad, real *next, int threads) {
+/* A Linear backward: the gradient of its input into `next`, if asked, with the input's activation in
+ * the same pass where a Linear made it; and those of its parameters, or of a large weight its update,
+ * where `update` is given. */
+static int T_(linear_backward)(const nnl_training *t, const nnl_step *s, const nnl_step *before,
+                               int64_t N, const real *input, const real *grad, real *next,
+                               const nnl_optimizer *update, int threads) {
+    if (next) {
+        int activation = before && before->layer == NNL_LINEAR ? before->activation : NNL_IDENTITY;
+        int status = NNL_(Linear_updateGradInput)(N, s->inputs, s->outputs, grad, next, s->weight,
+                                                  activation ? input : NULL, activation, threads);
+        if (status != NNL_OK) return status;
+    }
     /* As accGradParameters adds to zeros; but the zeros of the weights are neither written nor read. */
     if (s->gradBias) memset(s->gradBias, 0, (size_t)s->outputs * sizeof(real));
-    int status = NNL_(gemm_and_sums)(s->inputs, s->outputs, N, input, 1, s->inputs, grad,
-                                     s->outputs, 1, s->gradWeight, s->outputs, NULL, NULL,
-                                     s->gradBias, 0, NNL_IDENTITY, threads);
-    if (status != NNL_OK || !next) return status;
-    int activation = before && before->layer == NNL_LINEAR ? before->activation : NNL_IDENTITY;
-    return NNL_(Linear_updateGradInput)(N, s->inputs, s->outputs, grad, next, s->weight,
-                                        activation ? input : NULL, activation, threads);
+    if (update && T_(is_large)(s)) return T_(update_large)(t, s, N, input, grad, update, threads);
+    return NNL_(gemm_and_sums)(s->inputs, s->outputs, N, input, 1, s->inputs, grad, s->outputs, 1,
+                               s->gradWeight, s->outputs, NULL, NULL, s->gradBias, 0, NNL_IDENTITY,
+                               threads);
 }
 
 /* A layer without parameters backward: in place, or into `next`, which `moved` then tells. */
@@ -191,7 +197,8 @@ static int T_(plain_backward)(const nnl_step *s, int64_t N, const real *input, r
 }
 
 /* From the gradient of the last output, in t->grad[0], down to the first layer with weights. */
-static int T_(backward)(nnl_training *t, const T_(batch) *b, int threads) {
+static int T_(backward)(nnl_training *t, const T_(batch) *b, const nnl_optimizer *update,
+                        int threads) {
     int64_t first = 0;
     while (first < t->count && t->steps[first].layer != NNL_LINEAR) first++;
     real *grad = t->grad[0], *next = t->grad[1];
@@ -207,8 +214,8 @@ static int T_(backward)(nnl_training *t, const T_(batch) *b, int threads) {
                 T_(through_activation)(activation, b->N * s->outputs, s->output, grad, threads);
             moved = i > first;
             if (status == NNL_OK) {
-                status =
-                    T_(linear_backward)(s, before, b->N, input, grad, moved ? next : NULL, threads);
+                status = T_(linear_backward)(t, s, before, b->N, input, grad, moved ? next : NULL,
+                                             update, threads);
             }
         } else {
             status = T_(plain_backward)(s, b->N, input, grad, next, &moved, threads);
@@ -238,17 +245,30 @@ static int T_(train_batch)(nnl_training *t, nnl_sums *sums, const double *rate, 
     }
     if (status != NNL_OK) return status;
     t->last_loss = (double)loss[0];
-    if (loss[1] != 0) status = T_(backward)(t, &b, threads);
+    bool counts = loss[1] != 0; /* else no row has a weight: nothing to learn */
+    bool finite = !counts || loss[0] - loss[0] == 0;
+    bool parts = counts && finite && T_(updates_in_backward)(t);
+    nnl_optimizer next;
+    if (rate) t->optimizer->lr = *rate;
+    if (parts) {
+        status = NNL_(optimizer_begin)(t->segment_count, t->segments, t->optimizer, &next);
+        if (status != NNL_OK) return status;
+    }
+    if (counts) status = T_(backward)(t, &b, parts ? &next : NULL, threads);
     for (int64_t i = 0; i < t->count; i++) t->steps[i].counter += t->steps[i].layer == NNL_DROPOUT;
     if (status != NNL_OK) return status;
-    if (loss[1] != 0 && !(loss[0] - loss[0] == 0)) return NNL_EFINITE;
+    if (!finite) return NNL_EFINITE;
     if (t->outputs) {
         memcpy((real *)t->outputs + row * last->outputs, last->output,
                (size_t)(b.N * last->outputs) * sizeof(real));
     }
     status = T_(add_sums)(&t->loss, b.N, last->outputs, last->output, b.target, loss, sums);
-    if (status != NNL_OK || loss[1] == 0) return status; /* no row counts: nothing to learn */
-    if (rate) t->optimizer->lr = *rate;
+    if (status != NNL_OK || !counts) return status;
+    if (parts) {
+        T_(update_rest)(t, &next, threads);
+        *t->optimizer = next;
+        return NNL_OK;
+    }
     return NNL_(Optimizer_update)(t->segment_count, t->segments, t->optimizer, threads);
 }
 
