@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +145,9 @@ def _write(text: str, path: Path) -> None:
     if path.suffix == ".dot":
         path.write_text(text, encoding="utf-8")
         return
+    import shutil  # here alone: they make importing nnlite slower
+    import subprocess
+
     program = shutil.which("dot")
     if program is None:
         raise RuntimeError(
