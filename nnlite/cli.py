@@ -1,4 +1,4 @@
-"""The console script: nnlite demo | bench | info.
+"""The console script: nnlite demo | train | predict | bench | info.
 
 Every command is a module with two functions, imported only when the command is used:
 
@@ -18,6 +18,8 @@ from typing import NoReturn
 # name: (module, one line of help)
 COMMANDS = {
     "demo": ("nnlite.demo", "train on the digits that ship with nnlite, and race NumPy"),
+    "train": ("nnlite.cli_train", "train a network on a table: .csv, .npz or .npy"),
+    "predict": ("nnlite.cli_predict", "apply a trained network to a table"),
     "bench": ("nnlite.bench.cli", "measure speed against NumPy and other libraries"),
     "info": ("nnlite.info", "show version, build, processor and threads"),
 }

@@ -382,3 +382,23 @@ def test_fit_takes_the_batches_of_the_source(files, shuffle):
                 alone.train_step(X[order[i : i + 32]], y[order[i : i + 32]])
     for ours, theirs in zip(trainer.model.parameters(), alone.model.parameters(), strict=True):
         assert ours.data.tobytes() == theirs.data.tobytes()
+
+
+def test_fit_goes_on_in_the_middle_of_an_epoch(files):
+    """A fit on a file, stopped after some batches and resumed, ends with the same bits."""
+
+    class Stop(nn.callbacks.Callback):
+        every = 11
+
+        def on_batch_end(self, trainer, step, values):
+            trainer.stop = step % 22 == 11
+
+    whole, parts = make_trainer(), make_trainer()
+    options = {"verbose": 0, "memory_budget": BUDGET}
+    whole.fit(*files, 2, 32, **options)
+    for steps in (11, 33, 55, 64):
+        history = parts.fit(*files, 2, 32, callbacks=[Stop()], resume=steps > 11, **options)
+        assert parts.steps == steps
+    assert whole.steps == 64 and history.epochs == 2
+    for ours, theirs in zip(parts.model.parameters(), whole.model.parameters(), strict=True):
+        assert ours.data.tobytes() == theirs.data.tobytes()

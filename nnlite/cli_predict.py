@@ -1,0 +1,66 @@
+"""nnlite predict: answers of a trained network for the rows of a table, as a table."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import sys
+
+import numpy as np
+
+import nnlite as nn
+
+from . import _atomic
+from .cli_options import natural
+from .table_model import TableModel
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("model", metavar="MODEL", help="file that nnlite train wrote")
+    add(
+        "data",
+        metavar="DATA",
+        help="table with the columns of the training; it may lack the target",
+    )
+    add("--out", metavar="FILE", help=".csv to write; default: standard output")
+    add("--header", action=argparse.BooleanOptionalAction, help="whether a .csv begins with names; "
+        "default: as in the training")  # fmt: skip
+    add("--threads", type=natural, metavar="N", help="default: all cores; no result depends on it")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes one line for each row, in the order of DATA."""
+    if args.threads is not None:
+        nn.set_num_threads(args.threads)
+    loaded = nn.load(args.model)
+    made = TableModel.of(loaded.model, loaded.extra, args.model)
+    X, unused = made.schema.read(args.data, header=args.header)
+    if unused:
+        print(f"nnlite predict: not used: {', '.join(unused)}", file=sys.stderr)
+    text = as_csv(made, X)
+    if args.out is None:
+        sys.stdout.write(text)
+    else:
+        _atomic.write(args.out, text.encode(), "predict")
+        print(f"{len(X)} predictions in {args.out}")
+    return 0
+
+
+def as_csv(made: TableModel, X: np.ndarray) -> str:
+    """A line of names; for each row the class and the probability of each, or the value."""
+    schema, text = made.schema, io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    name = schema.target if schema.target and schema.named else "prediction"
+    if not made.classifies:
+        writer.writerow([name])
+        writer.writerows([f"{value:.9g}"] for value in made.values(X).tolist())
+        return text.getvalue()
+    classes = schema.classes or []
+    writer.writerow([name, *(f"p({label})" for label in classes)])
+    probabilities = made.probabilities(X)
+    best = probabilities.argmax(axis=1).tolist()
+    for k, row in zip(best, probabilities.tolist(), strict=True):
+        writer.writerow([classes[k], *(f"{p:.6g}" for p in row)])
+    return text.getvalue()
