@@ -57,6 +57,7 @@ def test_what_a_case_counts():
     assert product.key == "nn-128x784x512-f64-2t"
     rows = Case("rows", "softmax", (64, 50_000))
     assert (rows.flops, rows.bytes) == (0, 2 * 4 * 64 * 50_000)
+    assert Case("steps", "Adam", (100,)).bytes == 7 * 4 * 100  # w, g, m, v in; w, m, v out
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,7 @@ def test_every_case_computes_what_its_peers_compute(key):
         assert set(result.measurements) == {"nnlite", "normal"} and result.slowdown > 0
         return
     assert result.amounts and result.share > 0 and result.best_share > 0
-    if case.kernel in ("erf", "dropout"):
+    if case.kernel in ("erf", "dropout", *cases.STEPS):
         assert result.skipped == {"numpy": f"NumPy has no {case.kernel}"}
     elif case.door == "functional":
         assert result.peers == ["numpy"]

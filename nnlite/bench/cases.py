@@ -29,6 +29,10 @@ CACHED = 65_536  # floats: input and output lie in the second-level cache
 FUNCTIONS = ("exp", "log", "tanh", "sigmoid", "relu", "expm1", "log1p", "erf")
 STREAMED = ("relu", "sigmoid", "exp")
 RANDOM = ("dropout",)  # other libraries drop other elements, so they are not compared
+# Steps of optimisers, and the arrays that one reads and writes: weight, gradient and states in,
+# weight and states out. 4,810 parameters has a network for the digits.
+STEPS = {"SGD": 5, "Adam": 7, "RMSprop": 5}
+STEPPED = (4810, 1 << 23)
 # An array beyond the caches, in floats: four times the last-level cache, but not absurdly many.
 CACHES_FILLED = 4
 STREAMED_MOST = 1 << 27
@@ -86,8 +90,9 @@ class Case:
 
     @property
     def bytes(self) -> int:
-        """Bytes that an element-wise or row kernel has to read and to write; 0 for a product."""
-        return 0 if self.flops else 2 * math.prod(self.shape) * np.dtype(self.dtype).itemsize
+        """Bytes that has to read and to write what is no product; 0 for a product."""
+        arrays = 0 if self.flops else STEPS.get(self.kernel, 2)
+        return arrays * math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
 def beyond_caches() -> int:
@@ -137,7 +142,13 @@ def all_cases(threads: int) -> list[Case]:
         for shape in ROW_SHAPES
         for count in counts
     ]
-    groups = ("products", "calls", "small", "cache", "memory", "rows", "denormals")
+    cases += [
+        Case("steps", kernel, (n,), threads=count)
+        for kernel in STEPS
+        for n in STEPPED
+        for count in counts
+    ]
+    groups = ("products", "calls", "small", "cache", "memory", "rows", "steps", "denormals")
     return sorted([*cases, *_denormals()], key=lambda case: groups.index(case.group))
 
 
@@ -190,7 +201,7 @@ def _values(case: Case, random: np.random.Generator) -> NDArray[np.floating]:
 
 
 def make_inputs(case: Case) -> tuple[NDArray, ...]:
-    """The same arrays at every call: (a, b) as they are stored, (x,), or (x, classes)."""
+    """The same arrays at every call: (a, b) as they are stored, (x,), (x, classes) or (w, grad)."""
     random = np.random.default_rng(SEED)
     if case.flops:
         m, k, n = case.shape
@@ -199,6 +210,8 @@ def make_inputs(case: Case) -> tuple[NDArray, ...]:
         shape = (n, k) if case.kernel == "nt" else (k, n)
         return a, _values(replace(case, shape=shape, inputs="normal"), random)
     x = _values(case, random)
+    if case.kernel in STEPS:
+        return x, x[::-1].copy()
     if case.kernel == "softmax_ce":
         return x, random.integers(case.shape[1], size=case.shape[0])
     return (x,)

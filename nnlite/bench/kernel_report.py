@@ -19,6 +19,7 @@ GROUPS = {
     "cache": "element-wise, in cache",
     "memory": "element-wise, beyond the last-level cache",
     "rows": "rows x columns; softmax_ce is the loss with its gradient",
+    "steps": "steps of an optimiser by .step(): SGD with momentum, Adam, RMSprop",
     "denormals": "below the normal range: time over the time for normal inputs",
 }
 LABEL = 26

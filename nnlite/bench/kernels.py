@@ -101,7 +101,7 @@ def probes(case: Case) -> tuple[dict[str, Callable[[], object]], dict[str, float
     copy = np.empty_like(source)
     names = ["copy"] + ["stream"] * (case.bytes > last_level_cache() / 2)
     runs = {name: copy_probe(source, copy, name == "stream", case.threads) for name in names}
-    return runs, dict.fromkeys(names, float(case.bytes))
+    return runs, dict.fromkeys(names, 2.0 * source.nbytes)
 
 
 def _head(values: Any) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 import nnlite as nn
 from nnlite import _native
-from nnlite.bench.cases import Case
+from nnlite.bench.cases import STEPS, Case
 from nnlite.bench.peers import Kernel
 from nnlite.bench.workloads import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, Task
 
@@ -51,6 +51,8 @@ def inference(task: Task) -> Callable[[], NDArray[np.float32]]:
 def kernel(case: Case, inputs: tuple[NDArray, ...]) -> Kernel:
     if case.flops:
         return _product(case, *inputs)
+    if case.kernel in STEPS:
+        return _step(case, *inputs)
     out = np.empty_like(inputs[0])
     if case.kernel == "softmax_ce":
         x, target = inputs
@@ -58,6 +60,14 @@ def kernel(case: Case, inputs: tuple[NDArray, ...]) -> Kernel:
     if case.kernel == "dropout":
         return Kernel(partial(nn.functional.dropout, inputs[0], 0.5, 0, out=out), lambda: out)
     return Kernel(partial(getattr(nn.functional, case.kernel), inputs[0], out), lambda: out)
+
+
+def _step(case: Case, weight: NDArray, grad: NDArray) -> Kernel:
+    parameter = nn.Parameter(weight)
+    parameter.grad[...] = grad
+    options = {"momentum": MOMENTUM} if case.kernel == "SGD" else {}
+    optimizer = getattr(nn.optim, case.kernel)(parameter, lr=LEARNING_RATE, **options)
+    return Kernel(optimizer.step, lambda: parameter.data)
 
 
 def _product(case: Case, a: NDArray, b: NDArray) -> Kernel:
