@@ -6,12 +6,13 @@ instruction set and batch split, and code that reads like a textbook.
 
 __version__ = "0.1.0"
 
-from . import autograd, callbacks, data, functional, metrics, optim
+from typing import TYPE_CHECKING
+
+from . import autograd, functional
 from ._config import get_num_threads, manual_seed, set_num_threads, show_config
+from ._lazy import later
 from .autograd import Tensor, no_grad, tensor
 from .autograd.blocks import function
-from .checkpoint import Checkpoint, CheckpointError, load, save
-from .history import History
 from .nn import (
     CrossEntropyLoss,
     Dropout,
@@ -30,8 +31,31 @@ from .nn import (
     Tanh,
     init,
 )
-from .trainer import Trainer
-from .training.many import Ensemble, fit_many
+
+if TYPE_CHECKING:
+    from . import callbacks, data, metrics, optim
+    from .checkpoint import Checkpoint, CheckpointError, load, save
+    from .history import History
+    from .trainer import Trainer
+    from .training.many import Ensemble, fit_many
+else:  # imported when they are first used
+    __getattr__ = later(
+        __name__,
+        {
+            "Checkpoint": "checkpoint",
+            "CheckpointError": "checkpoint",
+            "Ensemble": "training.many",
+            "History": "history",
+            "Trainer": "trainer",
+            "callbacks": "",
+            "data": "",
+            "fit_many": "training.many",
+            "load": "checkpoint",
+            "metrics": "",
+            "optim": "",
+            "save": "checkpoint",
+        },
+    )
 
 __all__ = [
     "Checkpoint",
@@ -73,3 +97,7 @@ __all__ = [
     "show_config",
     "tensor",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,28 @@
+"""Names that are imported when they are first used (PEP 562): `import nnlite` stays quick."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def later(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+    """The `__getattr__` of a package.
+
+    Args:
+        package: its `__name__`.
+        homes: the module inside it that defines each name, "" for a name that is a module.
+    """
+
+    def attribute(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        home = homes[name]
+        module = importlib.import_module(f"{package}.{home or name}")
+        value = getattr(module, name) if home else module
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return attribute
