@@ -138,29 +138,29 @@ from .tensor import Tensor, tensor
 if TYPE_CHECKING:
     from .check import gradcheck, gradgradcheck
     from .differences import numerical_gradient
-    from .draw import draw
-    from .flat import flat
+    from .drawing import draw
+    from .flat_code import flat
     from .forward_mode import jvp
-    from .hvp import hessian, hvp
+    from .hessians import hessian, hvp
     from .report import GradcheckError, GradcheckReport
     from .reverse_mode import jacobian, vjp
-    from .summary import summary
+    from .table import summary
 else:  # imported when they are first used
     __getattr__ = later(
         __name__,
         {
             "GradcheckError": "report",
             "GradcheckReport": "report",
-            "draw": "draw",
-            "flat": "flat",
+            "draw": "drawing",
+            "flat": "flat_code",
             "gradcheck": "check",
             "gradgradcheck": "check",
-            "hessian": "hvp",
-            "hvp": "hvp",
+            "hessian": "hessians",
+            "hvp": "hessians",
             "jacobian": "reverse_mode",
             "jvp": "forward_mode",
             "numerical_gradient": "differences",
-            "summary": "summary",
+            "summary": "table",
             "vjp": "reverse_mode",
         },
     )
