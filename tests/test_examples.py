@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import re
 import struct
 import subprocess
@@ -18,6 +19,8 @@ NAMES = [
     "gates.py",
     "mnist.py",
     "neuron.py",
+    "newton.py",
+    "numerical_gradient.py",
     "spiral.py",
     "table.py",
     "two_layer.py",
@@ -171,3 +174,40 @@ def test_mnist_without_files(tmp_path):
     for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
         assert f"{name}-ubyte[.gz]" in run.stderr
     assert str(tmp_path) in run.stderr
+
+
+def test_newton_converges_in_a_few_steps():
+    text = output("newton.py")
+    rows = [line.split() for line in text.splitlines()[1:-1]]
+    assert [int(row[0]) for row in rows] == list(range(len(rows))) and len(rows) <= 9
+    losses, sizes = [float(row[1]) for row in rows], [float(row[2]) for row in rows]
+    assert losses[0] == pytest.approx(np.log(10), abs=1e-14)
+    assert all(b <= a for a, b in itertools.pairwise(losses))
+    assert losses[-1] == pytest.approx(0.736073130504, abs=1e-11)  # that of scikit-learn's fit
+    assert sizes[-1] <= 1e-10
+    for before, after in zip(sizes[-4:], sizes[-3:], strict=False):
+        assert after < 10 * before**1.5  # faster than linear
+    assert all(float(row[4]) == 1 for row in rows[:-1])
+    assert sum(int(row[3]) for row in rows[:-1]) < 200
+    assert float(re.search(r"test accuracy (\S+)$", text)[1]) >= 0.94
+
+
+def test_numerical_gradient(tmp_path):
+    plot = tmp_path / "error.png"
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        print("matplotlib is not installed: the plot is not tested")
+        text = output("numerical_gradient.py")
+    else:
+        text = output("numerical_gradient.py", "--plot", plot)
+        assert plot.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and plot.stat().st_size > 20_000
+    table = re.findall(r"^ *([0-9.]+e[+-]\d+) +([0-9.]+e[+-]\d+)$", text, re.M)
+    error = {float(delta): float(found) for delta, found in table}
+    assert len(error) == 29
+    assert error[1e-1] / error[1e-2] == pytest.approx(100, rel=0.05)  # curvature: delta^2
+    assert 1e-12 < error[1e-5] < 1e-9 and error[1e-10] > 1e3 * error[1e-5]  # rounding: 1 / delta
+    best = float(re.search(r"smallest error \S+ at (\S+)$", text, re.M)[1])
+    assert 1e-6 <= best <= 1e-4
+    assert float(re.search(r"largest relative error (\S+)$", text, re.M)[1]) < 1e-9
+    assert float(re.search(r"J\^T u, v>: (\S+)$", text, re.M)[1]) < 1e-14

@@ -70,6 +70,54 @@ def test_every_function_has_a_line() -> None:
     assert not missing, f"no line in tests/derivative_table.py for {sorted(missing)}"
 
 
+# Modules and losses.
+
+F64 = np.float64
+MODULES = [
+    nn.Linear(3, 3, dtype=F64), nn.Linear(3, 2, bias=False, dtype=F64), nn.ReLU(), nn.Sigmoid(),
+    nn.Tanh(), nn.Softmax(), nn.LogSoftmax(), nn.Dropout(0.3),
+    nn.Sequential(nn.Linear(3, 4, dtype=F64), nn.Tanh(), nn.Linear(4, 2, dtype=F64)),
+]  # fmt: skip
+PROBABILITIES = np.abs(table.TARGET) / np.abs(table.TARGET).sum(1, keepdims=True)
+ROWS = np.array([1.0, 0, 2, 1])
+LOSSES = [
+    (nn.SoftmaxCE(), table.LABELS), (nn.SoftmaxCE("sum", label_smoothing=0.1), table.LABELS),
+    (nn.SoftmaxCE(weight=[1.0, 2, 0.5], ignore_index=1), table.LABELS),
+    (nn.SoftmaxCE(), PROBABILITIES), (nn.NLLLoss(), table.LABELS), (nn.MSELoss(), table.TARGET),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("module", MODULES, ids=repr)
+def test_modules(module: nn.Module) -> None:
+    x = np.linspace(-1, 2, 12).reshape(4, 3)
+
+    def call(x: nn.Tensor) -> nn.Tensor:
+        for part in module.modules():
+            if isinstance(part, nn.Dropout):
+                part.step = 0  # the same mask each time
+        return module(x)
+
+    for check in (ag.gradcheck, ag.gradgradcheck):
+        assert check(call, x, rtol=1e-8)
+        if module.parameters():
+            assert check(lambda: call(nn.tensor(x)), module, rtol=1e-8)
+
+
+@pytest.mark.parametrize(("loss", "target"), LOSSES, ids=lambda v: repr(v)[:60])
+@pytest.mark.parametrize("weight", [None, ROWS], ids=["", "weighted rows"])
+def test_losses(loss: nn.Loss, target: np.ndarray, weight: np.ndarray | None) -> None:
+    x = np.cos(np.arange(12.0)).reshape(4, 3)
+    for check in (ag.gradcheck, ag.gradgradcheck):
+        assert check(lambda x: loss(x, target, weight), x, rtol=1e-8)
+
+
+def test_every_module_and_loss_is_checked() -> None:
+    known = {type(m) for m in MODULES} | {type(loss) for loss, _ in LOSSES} | {nn.Module, nn.Loss}
+    public = {v for v in vars(nn).values() if inspect.isclass(v)}
+    named = {v for v in public if issubclass(v, (nn.Module, nn.Loss))}
+    assert named <= known, f"not checked: {sorted(v.__name__ for v in named - known)}"
+
+
 @pytest.mark.parametrize("name", sorted(table.NO_GRADIENT))
 def test_no_gradient(name: str) -> None:
     x = nn.tensor(np.array([1.0, -2.0]), requires_grad=True)
