@@ -109,6 +109,18 @@ def test_early_stopping_restores_the_best_weights():
     assert weights(model) == best[at][1]
 
 
+def test_a_fit_that_stopped_early_does_not_go_on(tmp_path):
+    X, y = data()
+    settings = {"validation_data": (X[:20], y[:20]), "early_stopping": 1, "verbose": 0}
+    y[:20] = 2 - y[:20]
+    model, trainer = make(checkpoint=tmp_path / "fit.safetensors")
+    history = trainer.fit(X, y, 60, 10, **settings)
+    assert history.epochs < 60
+    again, trainer = make(checkpoint=tmp_path / "fit.safetensors")
+    resumed = trainer.fit(X, y, 60, 10, resume=True, **settings)
+    assert weights(again) == weights(model) and resumed == history
+
+
 def test_validation_split_holds_out_equal_shares():
     X, y = data(120)
     _, trainer = make()

@@ -12,7 +12,7 @@ README = Path(__file__).parent.parent / "README.md"
 
 def test_code_blocks_run_and_say_what_they_promise(tmp_path):
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 7
     program = tmp_path / "readme.py"
     program.write_text("\n".join(blocks), encoding="utf-8")
     run = subprocess.run(
@@ -23,6 +23,7 @@ def test_code_blocks_run_and_say_what_they_promise(tmp_path):
     accuracy = float(re.search(r"'accuracy': ([0-9.]+)", lines[0])[1])
     assert 0.97 <= accuracy <= 1
     assert "(64, 64)" in lines
+    assert lines.count("True") == 3
     assert "d_w = c1.T @ d_matmul1" in lines and "[-0.51 -1.4   1.84]" in lines
     assert lines[-1] == "linear: x has 5 features (shape (8, 5)), expected 64"
 

@@ -21,12 +21,14 @@ class Position:
         steps: batches done in this fit.
         sums: of the epoch so far.
         seconds: spent in the epoch so far.
+        stopped: True when a callback ended the fit; it then does not go on.
         history: of the epochs that ended.
     """
 
     def __init__(self, first: int, epochs: int, settings: dict[str, Any]) -> None:
         self.first, self.epochs, self.settings = first, epochs, settings
         self.epoch, self.batch, self.steps, self.seconds = first, 0, 0, 0.0
+        self.stopped = False
         self.sums = Sums()
         self.history = History()
 
@@ -40,6 +42,7 @@ class Position:
         return {
             "first": self.first, "epochs": self.epochs, "settings": self.settings,
             "epoch": self.epoch, "batch": self.batch, "steps": self.steps, "seconds": self.seconds,
+            "stopped": self.stopped,
             "sums": self.sums.state(), "history": dict(self.history),
         }  # fmt: skip
 
@@ -49,6 +52,7 @@ class Position:
         made = cls(state["first"], state["epochs"], state["settings"])
         made.epoch, made.batch = state["epoch"], state["batch"]
         made.steps, made.seconds = state["steps"], state["seconds"]
+        made.stopped = bool(state["stopped"])
         loss, weight, correct, counted = state["sums"]
         made.sums = Sums(loss, weight, int(correct), int(counted))
         made.history = History(state["history"])
