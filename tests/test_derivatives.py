@@ -303,3 +303,32 @@ def test_functions_of_the_user_have_all_derivatives():
     assert ag.gradcheck(Multiply.apply, (X, 2 * X))
     assert ag.gradgradcheck(Multiply.apply, (X, 2 * X))
     same(ag.hvp(lambda x: Multiply.apply(x, Multiply.apply(x, x)).sum(), X, X)[1], 6 * X * X)
+
+
+class Scale(ag.Function):
+    """x y; keeps and returns only what is asked for."""
+
+    @staticmethod
+    def forward(ctx, x, y):
+        ctx.save_for_backward(y if ctx.needs_input_grad[0] else None,
+                              x if ctx.needs_input_grad[1] else None)  # fmt: skip
+        return x * y
+
+    @staticmethod
+    def backward(ctx, grad):
+        y, x = ctx.saved_tensors
+        return None if y is None else grad * y, None if x is None else grad * x
+
+
+def test_functions_that_keep_only_what_is_needed():
+    same(ag.jvp(lambda x: Scale.apply(x * x, x + 1.0), X, X)[1], (3 * X**2 + 2 * X) * X)
+    same(ag.jvp(lambda x: Scale.apply(x * x, nn.tensor(X)), X, X)[1], 2 * X**3)
+    assert ag.gradgradcheck(lambda x: Scale.apply(x * x, x + 1.0), X)
+
+
+def test_anomalies_are_found_in_forward_mode_too():
+    with ag.detect_anomaly():
+        for call in (ag.jvp, ag.hvp):
+            with pytest.raises(RuntimeError, match="detect_anomaly: log made the first NaN in"):
+                call(lambda x: (x * 2.0).log().sum(), -np.ones(3), X)
+            assert np.isfinite(call(cubic, X, X)[1]).all()

@@ -45,9 +45,9 @@ An operation is a class with the value and the gradient side by side, and the fu
 - Its name goes into `methods.py` (as a method) and below.
 
 Derivatives as functions are in `reverse_mode.py` (vjp, jacobian), `forward_mode.py` (jvp) and
-`hvp.py` (hvp, hessian). Every operation here has all of them: tests/test_gradcheck.py checks first
-and second derivatives of each. What has first derivatives alone says so when more are asked for
-(NotImplementedError): modules and losses of a user that are written by `_run` and `_grad`.
+`hessians.py` (hvp, hessian). Every operation here has all of them: tests/test_gradcheck.py checks
+first and second derivatives of each. What has first derivatives alone says so when more are asked
+for (NotImplementedError): modules and losses of a user that are written by `_run` and `_grad`.
 
 dtypes: NumPy's promotion. float32 and float64 give float64, by a recorded conversion, and each
 leaf's gradient has the leaf's dtype; a Python number takes the tensor's dtype; integer tensors take

@@ -87,7 +87,7 @@ class Function:
         ctx = Context()
         args = tuple([as_tensor(a) if on_graph(a) else a for a in args])
         tensors = tuple([a for a in args if type(a) is Tensor])
-        ctx.needs_input_grad = tuple([type(a) is Tensor and a.requires_grad for a in args])
+        ctx.needs_input_grad = tuple([type(a) is Tensor and a._edge is not None for a in args])
         with Mode(off=GRAD | FORWARD):
             made = cls.forward(ctx, *args)
         outs = made if isinstance(made, tuple) else (made,)
