@@ -80,11 +80,6 @@ class Schedule:
         """Goes on by one epoch, whose figures are given."""
         self.step()
 
-    def skip(self, count: int) -> None:
-        """Goes on by `count` steps, as so many calls of `step` do."""
-        self.last_epoch += count
-        self.optimizer._set_rate(self.rate(self.last_epoch))
-
     def state_dict(self) -> dict[str, Any]:
         """Class, constructor arguments, base rate and step number, as JSON can hold them."""
         return {

@@ -222,10 +222,8 @@ class Fit:
             values |= {f"val_{k}": v for k, v in (self._values(held) | measured).items()}
         if plan.schedule is not None:
             values["lr"] = self._rate_of(steps - 1)
-            if plan.schedule.pure and not self._by_batch:
-                plan.schedule.step()
-            elif not plan.schedule.pure:
-                plan.schedule.step(values.get("val_loss", values["loss"]))
+            if not self._by_batch:
+                plan.schedule.end_epoch(values)
         seconds = at.seconds
         at.history.append(**values, seconds=seconds)
         at.epoch, at.batch, at.seconds, at.sums = at.epoch + 1, 0, 0.0, Sums()
@@ -264,9 +262,7 @@ class Fit:
         """The learning rate of each of the next batches, where a schedule changes it."""
         if not self._by_batch:
             return None
-        schedule = self.plan.schedule
-        now = schedule.last_epoch
-        return np.array([schedule.rate(now + batch) for batch in range(count)], np.float64)
+        return np.ascontiguousarray(self.plan.schedule.rates(count), np.float64)
 
     def _rate_of(self, step: int) -> float:
         """The learning rate of a batch of this fit, where it is a schedule's; else the present."""
@@ -285,7 +281,7 @@ class Fit:
         self.trainer.steps += count
         self.at.steps += count
         if self._by_batch:
-            self.plan.schedule.skip(count)
+            self.plan.schedule.advance(count)
         each = max(seconds / max(count, 1), 1e-7)
         self._slice = max(1, min(2 * self._slice, int(self.slice_seconds / each)))
 
