@@ -6,6 +6,7 @@ import os
 import re
 import runpy
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -183,3 +184,10 @@ def test_public_names():
     for name in ("SoftmaxCE", "CrossEntropyLoss", "NLLLoss", "MSELoss"):
         assert issubclass(getattr(nn, name), nn.Loss)
     assert nn.optim.SGD and nn.functional.matmul and nn.data.load_idx and nn.data.load_digits
+
+
+def test_every_package_is_installed():
+    root = Path(__file__).parent.parent
+    listed = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = [path.parent.relative_to(root) for path in (root / "nnlite").rglob("__init__.py")]
+    assert sorted(".".join(path.parts) for path in found) == sorted(listed)

@@ -102,6 +102,7 @@ class Program:
         self.outputs = self._steps[len(plan) - 1].outputs
         self._allocate()
         self._unread = _native.structs("sums", 2)
+        self._data, self._segments, self._steps_alone = self.training.data, None, False
         self._room: np.ndarray | None = None
         self._random = [  # their counters go on in C
             (step, module)
@@ -257,7 +258,8 @@ class Program:
     def _begin(self, epoch: int, batch: int, count: int) -> None:
         t = self.training
         t.epoch, t.position, t.todo = epoch, batch, count
-        t.segments, t.segment_count, t.optimizer = self.optimizer._native_step()
+        self._segments, t.segment_count, t.optimizer = self.optimizer._native_step()
+        t.segments, self._steps_alone = self._segments, False
         for step, module in self._random:
             step.counter = module.step
 
@@ -377,14 +379,19 @@ class Program:
 
     def step(self, x: np.ndarray, y: np.ndarray) -> int:
         """Trains on one batch that `takes` accepts; the status. The shortest way into C."""
-        t, pointer, null = self.training, _native.pointer, _native.NULL
+        pointer, data = _native.pointer, self._data
         source, target = pointer(x), pointer(y)
         self._bound = (y, source, target)
-        data = t.data
         data.rows = data.source = len(x)
-        data.input, data.target, data.weight, data.subset = source, target, null, null
-        t.order, t.shuffle, t.outputs, t.rates = null, 0, null, null
-        t.held_out.rows = 0
-        t.sums = self._unread
-        self._begin(0, 0, 1)
+        data.input, data.target = source, target
+        if not self._steps_alone:  # what a run of another kind has left
+            t, null = self.training, _native.NULL
+            data.weight, data.subset = null, null
+            t.order, t.shuffle, t.outputs, t.rates = null, 0, null, null
+            t.held_out.rows = 0
+            t.sums = self._unread
+            self._begin(0, 0, 1)
+            self._steps_alone = True
+        elif self._random or self.optimizer._native_step()[0] is not self._segments:
+            self._begin(0, 0, 1)
         return self.run_prepared()
