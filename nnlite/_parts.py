@@ -42,7 +42,7 @@ def pack_parts(packer: Packer, model: Module, optimizer: Any, trainer: Any) -> d
         names = {id(p): name for name, p in model.named_parameters()}
         packed["optimizer"] = {
             **packer.classes.name(type(optimizer)),
-            "config": packer.pack(_optimizer_config(optimizer), "optimizer/config"),
+            "config": packer.pack(settings(optimizer, skip=("params",)), "optimizer"),
             "names": [names[id(p)] for p in optimizer.parameters],
             "state": packer.pack(optimizer.state_dict(), "optimizer"),
         }
@@ -53,12 +53,6 @@ def pack_parts(packer: Packer, model: Module, optimizer: Any, trainer: Any) -> d
             "state": packer.pack(trainer.state_dict(), "trainer"),
         }
     return packed
-
-
-def _optimizer_config(optimizer: Any) -> dict[str, Any]:
-    if hasattr(optimizer, "config"):
-        return optimizer.config()
-    return settings(optimizer, skip=("params",))
 
 
 # ---- building ----

@@ -146,7 +146,7 @@ def test_classes_that_are_none(path, classes, error, text):
 
 
 EXTRA = {
-    "texts": ["", "é\"\\\n", "\U0001f600", "nan"],
+    "texts": ["0" * 64, "", "é\"\\\n", "\U0001f600", "nan"],
     "numbers": [0, -1, 2**70, 0.1, -0.0, 5e-324, 1.7976931348623157e308, math.inf, -math.inf],
     "flags": {"yes": True, "no": False, "nothing": None},
     "empty": [{}, [], ""],

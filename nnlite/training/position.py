@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from .. import _check
 from ..history import History
 from .rows import Sums
+
+LARGEST = 2**53  # epochs, batches and rows that a file may claim
 
 
 class Position:
@@ -48,13 +51,24 @@ class Position:
 
     @classmethod
     def of(cls, state: dict[str, Any]) -> Position:
-        """The position that gave this state."""
-        made = cls(state["first"], state["epochs"], state["settings"])
-        made.epoch, made.batch = state["epoch"], state["batch"]
-        made.steps, made.seconds = state["steps"], state["seconds"]
+        """The position that gave this state.
+
+        Raises:
+            KeyError, TypeError, ValueError: the state is none; it may come from a hostile file.
+        """
+        whole = ("first", "epochs", "epoch", "batch", "steps")
+        sizes = {name: _check.size("resume", name, state[name], 0) for name in whole}
+        made = cls(sizes["first"], sizes["epochs"], dict(state["settings"]))
+        made.epoch, made.batch, made.steps = sizes["epoch"], sizes["batch"], sizes["steps"]
+        made.seconds = _check.number("resume", "seconds", state["seconds"], 0)
         made.stopped = bool(state["stopped"])
-        loss, weight, correct, counted = state["sums"]
-        made.sums = Sums(loss, weight, int(correct), int(counted))
+        loss, weight, *counts = state["sums"]
+        correct, counted = (_check.size("resume", "sums", count, 0) for count in counts)
+        made.sums = Sums(float(loss), float(weight), correct, counted)
+        if not made.first <= made.epoch <= made.end:
+            raise ValueError(f"resume: epoch {made.epoch} is not in {made.first}..{made.end}")
+        if max(made.end, made.batch, made.steps, correct, counted) > LARGEST:
+            raise ValueError("resume: a number is larger than any fit has")
         made.history = History(state["history"])
         return made
 
