@@ -149,6 +149,8 @@ class EarlyStopping(Callback):
         """Forgets an earlier fit, unless its state has just been loaded to go on with it."""
         if not self._resumed:
             self._clear()
+        elif self.stopped_epoch is not None:
+            trainer.stop = True  # a fit that it has stopped does not go on
         self._resumed = False
 
     def on_epoch_end(self, trainer: Any, epoch: int, values: dict[str, Any]) -> None:

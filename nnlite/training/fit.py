@@ -88,7 +88,7 @@ class Fit:
             Interrupts() as self.interrupts,
             Progress(total, done, at.epochs, plan.verbose) as self._progress,
         ):
-            while at.epoch < at.end and not (trainer.stop or at.stopped):
+            while at.epoch < at.end and not trainer.stop:
                 runner = self.whole_epochs()
                 if runner is None:
                     self._epoch()
@@ -102,7 +102,6 @@ class Fit:
 
     def finish(self) -> History:
         """Tells the callbacks that the fit has ended, and saves it."""
-        self.at.stopped |= self.trainer.stop
         self.plan.callbacks.on_fit_end(self.trainer, self.at.history)
         self.trainer.save_checkpoint()
         return self.at.history

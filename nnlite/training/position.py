@@ -24,14 +24,12 @@ class Position:
         steps: batches done in this fit.
         sums: of the epoch so far.
         seconds: spent in the epoch so far.
-        stopped: True when a callback ended the fit; it then does not go on.
         history: of the epochs that ended.
     """
 
     def __init__(self, first: int, epochs: int, settings: dict[str, Any]) -> None:
         self.first, self.epochs, self.settings = first, epochs, settings
         self.epoch, self.batch, self.steps, self.seconds = first, 0, 0, 0.0
-        self.stopped = False
         self.sums = Sums()
         self.history = History()
 
@@ -45,7 +43,6 @@ class Position:
         return {
             "first": self.first, "epochs": self.epochs, "settings": self.settings,
             "epoch": self.epoch, "batch": self.batch, "steps": self.steps, "seconds": self.seconds,
-            "stopped": self.stopped,
             "sums": self.sums.state(), "history": dict(self.history),
         }  # fmt: skip
 
@@ -61,7 +58,6 @@ class Position:
         made = cls(sizes["first"], sizes["epochs"], dict(state["settings"]))
         made.epoch, made.batch, made.steps = sizes["epoch"], sizes["batch"], sizes["steps"]
         made.seconds = _check.number("resume", "seconds", state["seconds"], 0)
-        made.stopped = bool(state["stopped"])
         loss, weight, *counts = state["sums"]
         correct, counted = (_check.size("resume", "sums", count, 0) for count in counts)
         made.sums = Sums(float(loss), float(weight), correct, counted)

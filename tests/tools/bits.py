@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import platform
 import re
 import runpy
@@ -94,7 +95,10 @@ def compile_golden(build: Build, folder: Path) -> tuple[Path | None, str]:
 
 def run_golden(build: Build, binary: Path) -> tuple[dict[str, str], str]:
     """The hash of each group, and what went wrong."""
-    done = subprocess.run([*build.emulator, str(binary)], capture_output=True, text=True)
+    done = subprocess.run(
+        [*build.emulator, str(binary)], capture_output=True, text=True,
+        env={**os.environ, "NNLITE_ALWAYS_THREADS": "1"},
+    )  # fmt: skip
     lines = [line for line in done.stdout.splitlines() if not line.startswith("FAILED")]
     wrong = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
     if done.returncode != 0:
