@@ -118,8 +118,9 @@ def load(path: Any, classes: Any = ()) -> Checkpoint:
         TypeError, ValueError: classes are not classes, or two have one name.
 
     Notes:
-        Reads the file twice: once for its checksum, once array by array into place. Changes
-        nothing in the process: no seed, no stream of initial weights.
+        Reads the file twice: once for its checksum, once array by array into place, with at most
+        twice its size in memory. Changes nothing in the process: no seed, no stream of initial
+        weights.
     """
     known = Classes(classes)
     with _opened(path, "load") as (file, parts):

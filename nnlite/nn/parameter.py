@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import _check
-from .._config import claim
+from .._config import claim, is_rebuilding
 from ..autograd.node import FORWARD, state, tick
 from ..autograd.tensor import Tensor
 from ._expression import Expression, ParameterLeaf, leaf_tensor
@@ -96,8 +96,9 @@ class Parameter(Expression):
         old_data, old_grad = self._data, self._grad
         self._data = arena.data[offset : offset + self.size].reshape(self.shape)
         self._grad = arena.grad[offset : offset + self.size].reshape(self.shape)
-        self._data[...] = old_data
-        self._grad[...] = old_grad
+        if not is_rebuilding():  # else zeros: what nobody touches takes no memory
+            self._data[...] = old_data
+            self._grad[...] = old_grad
         if self._arena is not None:
             self._arena.retired = True
         self._arena, self._offset = arena, offset
