@@ -170,6 +170,64 @@ typedef struct {
     int32_t status;      /* [OUT] enum nnl_status */
 } nnl_training;
 
+/* ==== graphs ==== */
+
+/* What an instruction of a recorded graph computes. */
+enum nnl_code {
+    /* out [m, n] = a op b; a and b have elements at i * row + j * col, strides may be 0. */
+    NNL_CODE_ADD = 1,
+    NNL_CODE_SUB = 2,
+    NNL_CODE_MUL = 3,
+    NNL_CODE_DIV = 4,
+    /* out [m, n] = op a */
+    NNL_CODE_COPY = 5,
+    NNL_CODE_NEG = 6,
+    NNL_CODE_ABS = 7,
+    NNL_CODE_SIGN = 8,
+    NNL_CODE_SQRT = 9,
+    NNL_CODE_POSITIVE = 10, /* max(a, 0), NaN stays */
+    /* out [n] = f(a [n]) */
+    NNL_CODE_EXP = 11,
+    NNL_CODE_EXPM1 = 12,
+    NNL_CODE_LOG = 13,
+    NNL_CODE_LOG1P = 14,
+    NNL_CODE_ERF = 15,
+    NNL_CODE_RELU = 16,
+    NNL_CODE_SIGMOID = 17,
+    NNL_CODE_TANH = 18,
+    /* out [n]: the gradient of the input from a, the output, and b, its gradient */
+    NNL_CODE_RELU_GRAD = 19,
+    NNL_CODE_SIGMOID_GRAD = 20,
+    NNL_CODE_TANH_GRAD = 21,
+    /* rows: out [m, n] from a [m, n], and the gradient of the input likewise */
+    NNL_CODE_SOFTMAX = 22,
+    NNL_CODE_LOGSOFTMAX = 23,
+    NNL_CODE_SOFTMAX_GRAD = 24,
+    NNL_CODE_LOGSOFTMAX_GRAD = 25,
+    /* sums of a [m, n], in the order in which NumPy adds */
+    NNL_CODE_SUM_COLUMNS = 26, /* out [m]: of each row */
+    NNL_CODE_SUM_ROWS = 27,    /* out [n]: of each column */
+    /* products */
+    NNL_CODE_GEMM = 28,   /* out [m, n] = a [m, k] b [k, n], with strides */
+    NNL_CODE_LINEAR = 29, /* out [m, n] = a [m, k] b [k, n] + c [n] [OPTIONAL] */
+    NNL_CODE_LINEAR_GRAD =
+        30, /* out [k, n] = a^T b, c [n] [OPTIONAL] = sum of b; a [m, k] b [m, n] */
+    /* losses: out [2]; c [m, n] [OPTIONAL]: the gradient of a [m, n] */
+    NNL_CODE_CROSS_ENTROPY = 31, /* b: classes int64_t [m], with flag 1 reals [m, n] */
+    NNL_CODE_NLL = 32,           /* b: classes int64_t [m] */
+    NNL_CODE_MSE = 33            /* b: reals [m, n] */
+};
+
+/* One instruction; out, a, b, c and d are places in a table of pointers, -1 for none. */
+typedef struct {
+    int32_t code, flag;      /* enum nnl_code */
+    int32_t out, a, b, c, d; /* d: class weights [n] [OPTIONAL] of a loss */
+    int32_t reduction;       /* enum nnl_reduction, for a loss */
+    int64_t m, n, k;         /* k: also the ignored class of a loss */
+    int64_t a_row, a_col, b_row, b_col;
+    double number; /* smoothing of labels, for a loss */
+} nnl_instruction;
+
 /* Text for a status code; never NULL. */
 const char *nnl_status_text(int status);
 
@@ -351,6 +409,11 @@ int NNL_(gradient_norm)(int64_t count, const nnl_segment *segments, double clip_
  * input [N, inputs of the first]. */
 int NNL_(Program_updateOutput)(int64_t N, int64_t count, const nnl_step *steps, const real *input,
                                real *output, int threads);
+
+/* Runs `count` instructions in their order. places [size]: what they read and write; outputs overlap
+ * no input. */
+int NNL_(Graph_run)(int64_t count, const nnl_instruction *list, int64_t size, void *const *places,
+                    int threads);
 
 /* Trains `models` networks, each for its own number of batches, side by side where there are
  * several. Each has its status; returns the first that is not NNL_OK. A network whose loss is not

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from . import callbacks, data, metrics, optim
     from .checkpoint import Checkpoint, CheckpointError, load, save
     from .history import History
+    from .jit import jit_program
     from .trainer import Trainer
     from .training.many import Ensemble, fit_many
 else:  # imported when they are first used
@@ -50,6 +51,7 @@ else:  # imported when they are first used
             "callbacks": "",
             "data": "",
             "fit_many": "training.many",
+            "jit_program": "jit",
             "load": "checkpoint",
             "metrics": "",
             "optim": "",
@@ -87,6 +89,7 @@ __all__ = [
     "functional",
     "get_num_threads",
     "init",
+    "jit_program",
     "load",
     "manual_seed",
     "metrics",

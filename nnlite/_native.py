@@ -29,6 +29,18 @@ RULE_RMSPROP, RULE_ADAGRAD, RULE_ADADELTA, RULE_RPROP = range(5, 9)
 MAXIMIZE, DECOUPLED, NESTEROV, AMSGRAD, CENTERED = (1 << bit for bit in range(5))
 DROPOUT_PURPOSE = 2**31  # purposes of random streams from here on: one for each Dropout
 CROSS_ENTROPY, NLL, MSE = 1, 2, 3
+CODES = {  # enum nnl_code
+    name: number
+    for number, name in enumerate(
+        [
+            "add", "sub", "mul", "div", "copy", "neg", "abs", "sign", "sqrt", "positive", "exp",
+            "expm1", "log", "log1p", "erf", "relu", "sigmoid", "tanh", "relu_grad", "sigmoid_grad",
+            "tanh_grad", "softmax", "log_softmax", "softmax_grad", "log_softmax_grad",
+            "sum_columns", "sum_rows", "gemm", "linear", "linear_grad", "softmax_ce", "nll", "mse",
+        ],
+        1,
+    )
+}  # fmt: skip
 
 
 class Build:
@@ -163,6 +175,11 @@ def addresses(kind: str, pointers: list[Any]) -> Any:
 def structs(kind: str, count: int) -> Any:
     """Room for so many C structures, `nnl_<kind>`, all zero."""
     return _new(f"nnl_{kind}[]", count)
+
+
+def places(count: int) -> Any:
+    """A table of so many pointers, for a recorded graph."""
+    return _new("void *[]", count)
 
 
 def run_side_by_side(dtype: np.dtype, trainings: list[Any], threads: int) -> None:

@@ -192,6 +192,7 @@ OUTSIDE = {
     "roofline_fma": "counts what this build's vectors do, so builds differ: test_bench.py",
     "Optimizer_update": "takes segments and structs: every rule in test_rules.py",
     "Program_updateOutput": "takes recorded layers: test_kernels.py",
+    "Graph_run": "takes instructions: test_graph_run.py",
     "Training_run": "takes a whole network: test_program.py",
     "Training_evaluate": "takes a whole network: test_program.py",
 }

@@ -33,6 +33,7 @@ class State(threading.local):
         {}
     )  # leaves of Parameters -> the Tensors that carry their tangents
     block: Any = None  # the named block around the call, or None
+    watch: Any = None  # told (how) when Python reads or changes values, while a program is recorded
 
 
 state = State()

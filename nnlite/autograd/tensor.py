@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _check
-from .node import TANGENT, Leaf, Node, tick
+from .node import TANGENT, Leaf, Node, state, tick
 
 if TYPE_CHECKING:
     from .methods import Methods
@@ -208,6 +208,7 @@ class Tensor(Methods):
             RuntimeError: a gradient or a tangent flows here, which the array would lose; take
                 detach() first.
         """
+        _read("numpy()")
         if self._edge is not None:
             what = "requires a gradient" if self.requires_grad else "carries a tangent"
             raise RuntimeError(
@@ -227,12 +228,14 @@ class Tensor(Methods):
 
     def item(self) -> Any:
         """The only element as a Python number."""
+        _read("item()")
         if self._data.size != 1:
             raise ValueError(f"item: expected one element, got shape {self.shape}")
         return self._data.item()
 
     def tolist(self) -> Any:
         """The values as nested lists of Python numbers."""
+        _read("tolist()")
         return self._data.tolist()
 
     def __float__(self) -> float:
@@ -242,9 +245,11 @@ class Tensor(Methods):
         return int(self.item())
 
     def __index__(self) -> int:
+        _read("a number")
         return self._data.__index__()
 
     def __bool__(self) -> bool:
+        _read("its truth")
         if self._data.size != 1:
             raise ValueError(
                 f"the truth of a tensor of shape {self.shape} is not defined; use any() or all()"
@@ -253,24 +258,29 @@ class Tensor(Methods):
 
     def any(self) -> bool:
         """Whether any element is not 0."""
+        _read("any()")
         return bool(self._data.any())
 
     def all(self) -> bool:
         """Whether no element is 0."""
+        _read("all()")
         return bool(self._data.all())
 
     def argmax(self, axis: int | None = None) -> Any:
         """The index of the (first) maximum, as NumPy's."""
+        _read("argmax()")
         return self._data.argmax(axis)
 
     def argmin(self, axis: int | None = None) -> Any:
         """The index of the (first) minimum, as NumPy's."""
+        _read("argmin()")
         return self._data.argmin(axis)
 
     def __tensor__(self) -> Tensor:
         return self
 
     def __repr__(self) -> str:
+        _read("its text")
         text = np.array2string(self._data, separator=", ", prefix="tensor(")
         kind = "" if self._data.dtype in (np.float64, np.int64, bool) else f", {self._data.dtype}"
         edge = self._edge
@@ -309,8 +319,15 @@ def shared(base: Tensor) -> list[int]:
     return base._changed
 
 
+def _read(how: str) -> None:
+    """Tells who records a program that what Python does next may depend on values."""
+    if state.watch is not None:
+        state.watch(how)
+
+
 def touch(x: Tensor) -> None:
     """Notes that the values of x and its views change now."""
+    _read("a change in place")
     if x._changed is NEVER:
         x._changed = [0]
     x._changed[0] = tick()

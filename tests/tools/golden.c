@@ -174,10 +174,12 @@ int main(int argc, char **argv) {
     RUN(optim_groups_f32, "f32");
     RUN(training_groups_f32, "f32");
     RUN(program_groups_f32, "f32");
+    RUN(graph_groups_f32, "f32");
     RUN(gemm_groups_f64, "f64");
     RUN(layer_groups_f64, "f64");
     RUN(optim_groups_f64, "f64");
     RUN(training_groups_f64, "f64");
     RUN(program_groups_f64, "f64");
+    RUN(graph_groups_f64, "f64");
     return failed;
 }

@@ -112,3 +112,4 @@ static real *T_(inout)(int64_t n, enum kind kind, uint32_t step) {
 #include "golden_optim.h"
 #include "golden_training.h"
 #include "golden_program.h"
+#include "golden_graph.h"
