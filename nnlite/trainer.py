@@ -281,8 +281,7 @@ class Trainer:
             position.epochs = epochs
             for name, part in attached.items():
                 if self._attached.get(name) is not part and name in self._attached:
-                    old = self._attached[name]
-                    part.load_state_dict(old if isinstance(old, dict) else old.state_dict())
+                    _take_state(name, part, self._attached[name])
         self._attached = attached
         return position or Position(self.epoch, epochs, settings)
 
@@ -305,7 +304,10 @@ class Trainer:
         made = None if position is None else Position.of(position)
         seed = check_seed("Trainer", "seed", state["seed"])
         self.seed, self.epoch, self.steps = seed, int(state["epoch"]), int(state["steps"])
-        self._position, self._attached = made, dict(state["attached"])
+        attached = dict(state["attached"])
+        if not all(isinstance(part, dict) for part in attached.values()):
+            raise TypeError("Trainer.load_state_dict: attached: expected a dict for each part")
+        self._position, self._attached = made, attached
 
     def save_checkpoint(self) -> None:
         """Saves to `checkpoint`, where there is one."""
@@ -386,3 +388,15 @@ class Trainer:
             for name, array in arrays.items()
         }
         return {name: n for name, n in found.items() if n > share * arrays[name].size}
+
+
+def _take_state(name: str, part: Any, old: Any) -> None:
+    """Gives a schedule, the callbacks or a metric the state of its forerunner, or of a file."""
+    try:
+        part.load_state_dict(old if isinstance(old, dict) else old.state_dict())
+    except (AttributeError, KeyError, TypeError) as error:
+        from .checkpoint import CheckpointError
+
+        raise CheckpointError(
+            f"fit: resume: the state of {name} is none: {type(error).__name__}: {error}"
+        ) from error

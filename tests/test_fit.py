@@ -314,6 +314,24 @@ def test_resume_with_other_settings_is_refused(tmp_path):
             other.fit(**settings, resume=True)
 
 
+def test_a_state_that_is_none_is_refused():
+    X, y = data()
+    _, trainer = make()
+    trainer.fit(X, y, 1, 10, verbose=0, callbacks=[nn.callbacks.EarlyStopping("loss")])
+    state = trainer.state_dict()
+    for broken, kind in (({"callbacks": 3}, TypeError), ({"callbacks": {"callbacks": [3]}}, None)):
+        _, other = make()
+        if kind is not None:
+            with pytest.raises(kind, match="expected a dict for each part"):
+                other.load_state_dict({**state, "attached": broken})
+            continue
+        other.load_state_dict({**state, "attached": broken})
+        with pytest.raises(ValueError, match="state"):
+            other.fit(
+                X, y, 2, 10, verbose=0, callbacks=[nn.callbacks.EarlyStopping("loss")], resume=True
+            )
+
+
 def test_resume_without_a_file_begins():
     X, y = data(20)
     model, trainer = make(checkpoint="does-not-exist.safetensors", every=10**6)
