@@ -106,6 +106,11 @@ static inline vec_f32 v_scale_f32(vec_f32 a, vec_f32 n) {
     vec_f32 second = v_from_bits_f32(v_i_add_f32(v_i_shl_f32(rest, 23), one));
     return v_mul_f32(v_mul_f32(a, first), second);
 }
+static inline vec_f32 v_shrink_f32(vec_f32 a, vec_f32 n) {
+    vint_f32 whole = v_bits_f32(v_add_f32(n, v_set_f32(0x1.8p23f)));
+    return v_mul_f32(a,
+                     v_from_bits_f32(v_i_add_f32(v_i_shl_f32(whole, 23), v_i_set_f32(0x3f800000))));
+}
 
 /* In place: element j of row i becomes element i of row j. First 4 x 4 within the 128-bit
  * halves, then the halves themselves. */
@@ -208,6 +213,11 @@ static inline vec_f64 v_scale_f64(vec_f64 a, vec_f64 n) {
     vec_f64 first = v_from_bits_f64(v_i_add_f64(v_i_shl_f64(half, 52), one));
     vec_f64 second = v_from_bits_f64(v_i_add_f64(v_i_shl_f64(rest, 52), one));
     return v_mul_f64(v_mul_f64(a, first), second);
+}
+static inline vec_f64 v_shrink_f64(vec_f64 a, vec_f64 n) {
+    vint_f64 whole = v_bits_f64(v_add_f64(n, v_set_f64(0x1.8p52)));
+    return v_mul_f64(
+        a, v_from_bits_f64(v_i_add_f64(v_i_shl_f64(whole, 52), v_i_set_f64(0x3ff0000000000000))));
 }
 
 static inline void v_transpose_f64(vec_f64 rows[VEC_LANES_f64]) {

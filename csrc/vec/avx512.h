@@ -47,6 +47,7 @@ static inline vec_f32 v_fnma_f32(vec_f32 a, vec_f32 b, vec_f32 c) {
 static inline vec_f32 v_neg_f32(vec_f32 a) { return _mm512_xor_ps(a, _mm512_set1_ps(-0.0f)); }
 static inline vec_f32 v_abs_f32(vec_f32 a) { return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a); }
 static inline vec_f32 v_scale_f32(vec_f32 a, vec_f32 n) { return _mm512_scalef_ps(a, n); }
+static inline vec_f32 v_shrink_f32(vec_f32 a, vec_f32 n) { return v_scale_f32(a, n); }
 
 static inline vmask_f32 v_lt_f32(vec_f32 a, vec_f32 b) {
     return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ);
@@ -145,6 +146,7 @@ static inline vec_f64 v_fnma_f64(vec_f64 a, vec_f64 b, vec_f64 c) {
 static inline vec_f64 v_neg_f64(vec_f64 a) { return _mm512_xor_pd(a, _mm512_set1_pd(-0.0)); }
 static inline vec_f64 v_abs_f64(vec_f64 a) { return _mm512_andnot_pd(_mm512_set1_pd(-0.0), a); }
 static inline vec_f64 v_scale_f64(vec_f64 a, vec_f64 n) { return _mm512_scalef_pd(a, n); }
+static inline vec_f64 v_shrink_f64(vec_f64 a, vec_f64 n) { return v_scale_f64(a, n); }
 
 static inline vmask_f64 v_lt_f64(vec_f64 a, vec_f64 b) {
     return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ);

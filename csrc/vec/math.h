@@ -91,16 +91,20 @@ static inline vreal V_(expm1)(vreal x) {
 
 /* sigmoid(-|x|) = y = z / (1 + z) with z = e^-|x| = 2^n (1 + u), which never overflows; for
  * positive x it is 1 - y. Rounding 1 + z would cost up to one unit in the last place, so the
- * quotient is corrected by one Newton step: y += (z - y - y z) / (1 + z), 1 / (1 + z) = 1 - y. */
+ * quotient is corrected by one Newton step: y += (z - y - y z) / (1 + z), 1 / (1 + z) = 1 - y.
+ * Where z is below 2^-64, y is z to the last place: the quotient is taken of 2^-64 (1 + u), and the
+ * power of two that is left comes last, so that no other operation meets a slow denormal number. */
 static inline vreal V_(sigmoid)(vreal x) {
     T_(reduced) k = T_(exp_reduce)(V_(max)(V_(set)(EXP_SMALLEST), T_(minus_abs)(x)));
     vreal one = V_(set)(1);
     vreal u = V_(fma)(V_(mul)(k.r, k.r), T_(exp_tail)(k.r), k.r);
-    vreal z = V_(scale)(V_(add)(one, u), k.n);
+    vreal n = V_(max)(V_(set)(-64), k.n);
+    vreal z = V_(shrink)(V_(add)(one, u), n);
     vreal y = V_(div)(z, V_(add)(one, z));
     vreal residual = V_(fnma)(y, z, V_(sub)(z, y));
     y = V_(fma)(residual, V_(sub)(one, y), y);
-    return V_(select)(V_(gt)(x, V_(zero)()), V_(sub)(one, y), y);
+    vreal small = V_(shrink)(y, V_(sub)(k.n, n));
+    return V_(select)(V_(gt)(x, V_(zero)()), V_(sub)(one, y), small);
 }
 
 /* tanh|x| = (1 - z) / (1 + z) with z = e^-2|x|. The numerator 1 - z = (1 - 2^n) - 2^n u has no
