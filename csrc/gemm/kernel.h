@@ -65,17 +65,23 @@ NNL_INLINE void T_(run_tile)(const T_(tile) *tile, const int rows, const int vec
     vreal sum[NNL_GEMM_WIDE];
     T_(vhalf) sum_half;
     const int end = vectors - 1, last = tile->last;
+    const real *start = tile->bias ? tile->bias : tile->c;
+    const ptrdiff_t start_row = tile->bias ? 0 : tile->c_row;
+    if (tile->bias || tile->accumulate) {
 #pragma GCC unroll 16
-    for (int i = 0; i < rows; i++) {
-        const real *start = tile->bias ? tile->bias : tile->c + i * tile->c_row;
-        const bool given = tile->bias || tile->accumulate;
+        for (int i = 0; i < rows; i++, start += start_row) {
 #pragma GCC unroll 16
-        for (int j = 0; j < vectors; j++) {
-            acc[i][j] =
-                given ? T_(load_last)(start + j * VLANES, partial && j == end, last) : V_(zero)();
+            for (int j = 0; j < vectors; j++) {
+                acc[i][j] = T_(load_last)(start + j * VLANES, partial && j == end, last);
+            }
+            if (half) acc_half[i] = H_(load_n)(start + vectors * VLANES, last);
         }
-        if (half) {
-            acc_half[i] = given ? H_(load_n)(start + vectors * VLANES, last) : H_(zero)();
+    } else {
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; i++) {
+#pragma GCC unroll 16
+            for (int j = 0; j < vectors; j++) acc[i][j] = V_(zero)();
+            if (half) acc_half[i] = H_(zero)();
         }
     }
 #pragma GCC unroll 16
