@@ -323,6 +323,8 @@ def test_values_of_captured_tensors_may_change():
 
 
 numpy_scale = np.float64(2.0)
+ZERO = nn.tensor([0.0])
+PARTS = [1, 2]
 calls = []
 
 
@@ -346,18 +348,21 @@ PLAIN = {
     "any": (lambda x: x * 2 if (x > 0).any() else x, "the values of a tensor .any"),
     "max": (lambda x: max(x[0], x[1]), "the values of a tensor .its truth"),
     "detach": (lambda x: x * x.detach(), "the attribute detach"),
-    "mask": (lambda x: ag.where(x > 0, x, 0.0), "where"),
+    "mask": (lambda x: ag.where(x > 0, x, 0.0), "it uses|numpy"),
     "effects": (remembers, "it may change a list"),
     "random": (random_scale, "numpy|np"),
     "an array": (lambda x: x * numpy_scale, "float64"),
     "in place": (lambda x: change(x), "does more than compute|change in place"),
-    "made inside": (lambda x: x * nn.tensor([1.0, 2.0, 3.0]), "tensor"),
+    "made inside": (lambda x: x * nn.tensor([1.0, 2.0, 3.0]), "it uses|tensor"),
     "no program": (lambda x: x.sin().sum(), "sin has no C program"),
     "an index array": (lambda x: x[[0, 0, 1]], "index"),
     "strided": (lambda x: x[::2] * 2, "side by side"),
     "vectors": (lambda x: x @ x, "product of vectors"),
-    "no gradient": (lambda x: nn.tensor([1.0]), "tensor"),
+    "no gradient": (lambda x: nn.tensor([1.0]), "it uses|tensor"),
     "a pair": (lambda x: (x, x), "tuple"),
+    "which object": (lambda x: x * 2 if x is ZERO else x * 3, "which object a value is"),
+    "in a list": (lambda x: x * 2 if x.ndim in PARTS else x * 3, "which object a value is"),
+    "leaf or not": (lambda x: x * 2 if x.is_leaf else x * 3, "the attribute is_leaf"),
     "printing": (lambda x: print(x) or x * 2, "print"),
 }  # fmt: skip
 

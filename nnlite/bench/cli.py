@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import nnlite as nn
-from nnlite.bench import cases, cliff_report, cliffs, fits, kernel_report, kernels, report
+from nnlite.bench import cases, cliff_report, cliffs, fits, graphs, kernel_report, kernels, report
 from nnlite.bench.facts import OtherLoad, machine_facts
 from nnlite.bench.peers import Peer, PeerError, select_peers
 from nnlite.bench.plot import Bar, write_plot
@@ -38,7 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         + ", ".join(dict.fromkeys(w.name for w in all_workloads()))
         + ". Or kernels: every kernel alone; words after it choose among them: "
         + ", ".join(kernel_report.GROUPS)
-        + ", nn, exp, f64, 128x784x512, .... Or fit: whole fits against scikit-learn, and many "
+        + ", nn, exp, f64, 128x784x512, .... Or autograd: expressions on small "
+        + "arrays against PyTorch. Or fit: whole fits against scikit-learn, and many "
         "networks at once",
     )
     parser.add_argument(
@@ -73,8 +74,9 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f"bench: --threads must be at least 1, got {args.threads}")
     if not 0 < args.seconds < float("inf"):
         raise UsageError(f"bench: --seconds must be positive, got {args.seconds:g}")
-    if args.names[:1] == ["fit"] and (args.names[1:] or args.plot is not None):
-        raise UsageError("bench: fit takes neither other names nor --plot")
+    for name in ("fit", "autograd"):
+        if args.names[:1] == [name] and (args.names[1:] or args.plot is not None):
+            raise UsageError(f"bench: {name} takes neither other names nor --plot")
     if args.cliffs and (args.names or args.plot is not None):
         raise UsageError("bench: --cliffs takes neither names nor --plot")
     for option, path in (("--json", args.json), ("--plot", args.plot)):
@@ -165,6 +167,16 @@ def _run_fits(args: argparse.Namespace) -> Outcome:
     return Outcome(fits.report(results, facts), content, [], "")
 
 
+def _run_graphs(args: argparse.Namespace) -> Outcome:
+    """Expressions on small arrays, on one thread unless told otherwise."""
+    with thread_limit(args.threads or 1, blas=False) as threads:
+        names = ["torch"] if importlib.util.find_spec("torch") is not None else []
+        facts, load = machine_facts(threads, names), OtherLoad()
+        results = graphs.run(args.seconds, _progress)
+        facts["other_load"] = load.share()
+    return Outcome(graphs.report(results, facts), graphs.as_dict(results, facts), [], "")
+
+
 def run(args: argparse.Namespace) -> int:
     """Runs `nnlite bench`.
 
@@ -182,6 +194,8 @@ def run(args: argparse.Namespace) -> int:
             outcome = _run_cliffs(args)
         elif args.names[:1] == ["fit"]:
             outcome = _run_fits(args)
+        elif args.names[:1] == ["autograd"]:
+            outcome = _run_graphs(args)
         elif args.names[:1] == ["kernels"]:
             outcome = _run_kernels(args, peers)
         else:

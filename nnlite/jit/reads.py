@@ -39,9 +39,9 @@ PURE = (
 # Attributes that read or change values behind the graph's back.
 FORBIDDEN = {
     "data", "grad", "_data", "_grad", "_edge", "requires_grad", "backward", "detach", "retain_grad",
-    "producer", "train", "eval", "zero_grad", "forget", "load_state_dict", "state_dict", "predict",
-    "evaluate", "load_extra_state", "extra_state", "total_weight", "__dict__", "__class__",
-    "__setattr__", "__getattribute__", "astype", "setdefault", "popitem", "update",
+    "producer", "is_leaf", "train", "eval", "zero_grad", "forget", "load_state_dict", "state_dict",
+    "predict", "evaluate", "load_extra_state", "extra_state", "total_weight", "__dict__",
+    "__class__", "__setattr__", "__getattribute__", "astype", "setdefault", "popitem", "update",
 }  # fmt: skip
 # What changes a list or a dictionary, where the function holds one.
 CHANGES = {
@@ -160,8 +160,6 @@ class Reads:
             return
         if function in PURE_FUNCTIONS:
             return
-        if function.__module__ and function.__module__.split(".")[0] == "nnlite":
-            raise UnfitError(f"it calls {function.__module__}.{function.__qualname__}")
         for item in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
             self.accept(item, f"a default of {name}")
         self._values.append((_AttributeView(function), "__code__", function.__code__))
@@ -177,6 +175,7 @@ class Reads:
         import dis
 
         known: Any = _UNKNOWN  # the object on top of the stack, where it is known
+        before = ""
         for step in dis.get_instructions(code):
             op, last, known = step.opname, known, _UNKNOWN
             if op in ("CACHE", "PRECALL", "RESUME", "NOP", "PUSH_NULL", "EXTENDED_ARG"):
@@ -184,6 +183,9 @@ class Reads:
                 continue
             if isinstance(last, types.ModuleType) and op not in LOADS_ATTRIBUTE:
                 raise UnfitError(f"{name} uses the module {last.__name__} as a value")
+            if op in ("IS_OP", "CONTAINS_OP") and before != "LOAD_CONST":
+                raise UnfitError(f"{name} asks which object a value is")
+            before = op
             if op in REFUSED_CODES and not (op == "YIELD_VALUE" and code.co_name == "<genexpr>"):
                 raise UnfitError(f"{name} does more than compute ({op} in {code.co_name})")
             if op == "LOAD_GLOBAL":
