@@ -131,6 +131,7 @@ def contenders(expression: Expression) -> dict[str, Callable[[], Any]]:
     if importlib.util.find_spec("torch") is not None:
         import torch  # type: ignore[import-not-found,import-untyped]
 
+        torch.set_num_threads(nn.get_num_threads())
         theirs = [torch.tensor(a, requires_grad=True) for a in arrays]
         found["torch"] = _trained(expression.call, theirs)
     _compare(expression, found)
