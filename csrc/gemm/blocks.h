@@ -60,6 +60,9 @@
 #endif
 #define NNL_GEMM_NC 3072
 
+/* Panels of B packed at a time where each is read once: enough to fetch ahead, and little memory. */
+#define NNL_GEMM_PANELS_ONCE 4
+
 /* Bytes of a row of terms where only one block of rows reads each panel of B: the panel comes from
  * afar then, and a short one stays in the second cache with the next, which is being fetched. */
 #define NNL_GEMM_SHORT_BYTES 2048
