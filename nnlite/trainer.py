@@ -16,7 +16,7 @@ from .data._source import MEMORY_BUDGET
 from .history import History
 from .nn.losses import Loss
 from .nn.module import Module, converted
-from .optim import Optimizer, Schedule
+from .optim import LBFGS, Optimizer, Schedule
 from .training.dataset import Dataset
 from .training.eager import Eager, train_batch
 from .training.fit import Fit, Plan
@@ -83,6 +83,11 @@ class Trainer:
                 raise TypeError(
                     f"Trainer: {name}: expected {kind.__name__}, got {_check.describe(value)}{made}"
                 )
+        if isinstance(optimizer, LBFGS):
+            raise TypeError(
+                "Trainer: optimizer: LBFGS computes the loss several times in a step, over all "
+                "rows; call optimizer.step(closure) as its docstring shows, or take another one"
+            )
         own = {id(p) for p in model.parameters()}
         if not any(id(p) in own for p in optimizer.parameters):
             raise ValueError(
@@ -101,6 +106,10 @@ class Trainer:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_programs": {}}
+
+    def __repr__(self) -> str:
+        parts = f"{self.loss!r}, {self.optimizer!r}, seed={self.seed}"
+        return f"Trainer({parts})  # {self.epoch} epochs begun, {self.steps} steps"
 
     # Steps.
 
@@ -236,6 +245,11 @@ class Trainer:
         """An EarlyStopping, from one or from its patience."""
         if isinstance(wanted, _callbacks.EarlyStopping):
             return wanted
+        if wanted is True:
+            raise TypeError(
+                "fit: early_stopping: expected a number of epochs or an EarlyStopping, got True; "
+                "pass the epochs without improvement to wait for, such as 10"
+            )
         patience = _check.size("fit", "early_stopping", wanted)
         return _callbacks.EarlyStopping("val_loss" if validates else "loss", patience)
 
@@ -277,6 +291,12 @@ class Trainer:
                 raise ValueError(
                     f"fit: resume: the interrupted fit had other settings: {'; '.join(wrong)}; "
                     "pass the same, or resume=False to begin a new fit"
+                )
+            without = [name for name in ("schedule",) if name in self._attached.keys() - attached]
+            if without:
+                raise ValueError(
+                    "fit: resume: the interrupted fit had a schedule; pass the same one, made from "
+                    "trainer.optimizer, or resume=False to begin a new fit"
                 )
             position.epochs = epochs
             for name, part in attached.items():
@@ -322,6 +342,14 @@ class Trainer:
         self, X: Any, y: Any, sample_weight: Any = None, metrics: Sequence[Any] = ()
     ) -> dict[str, Any]:
         """Loss, with class targets accuracy, and metrics, over all rows; changes nothing.
+
+        Args:
+            X, y: rows and targets in RAM, as for `fit`; at least one row.
+            sample_weight: (rows,) weight of each row in the loss and metrics, at least 0.
+            metrics: names or metrics of nnlite.metrics.
+
+        Returns:
+            {"loss": ..., "accuracy": ..., and each metric by its name}.
 
         Raises:
             TypeError, ValueError, IndexError: bad data, or 0 rows.

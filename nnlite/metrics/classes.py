@@ -19,7 +19,7 @@ class ClassMetric(Metric):
         self.reset()
 
     def _add(self, output: np.ndarray, target: np.ndarray, weight: np.ndarray | None) -> None:
-        if target.ndim == 2 and output.ndim == 2 and target.shape == output.shape:
+        if target.ndim == 2 and target.shape == output.shape and target.shape[1] > 1:
             target = target.argmax(axis=1)  # probabilities: the likeliest class
         classes = _indices(self.name, "target", target)
         if output.ndim == 2 and output.shape[1] > 0:

@@ -105,7 +105,7 @@ class Dataset:
     def _pair(self, pair: Any) -> Rows:
         operation = "fit: validation_data"
         if not isinstance(pair, (tuple, list)) or len(pair) not in (2, 3):
-            raise TypeError(f"{operation}: expected a pair (X, y)")
+            raise TypeError(f"{operation}: expected a pair (X, y), got {_check.describe(pair)}")
         rows = self._inputs.rows(operation, *pair)
         if len(rows.x) == 0:
             raise ValueError(f"{operation}: X has 0 rows; pass at least one")

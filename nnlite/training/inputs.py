@@ -152,6 +152,11 @@ def class_weights(
                 f"fit: class_weight: {max(given)} is no class; expected 0..{classes - 1}"
             )
         found = [given.get(key, 1.0) for key in range(classes)]
+    elif np.ndim(weight) == 0:
+        raise TypeError(
+            "fit: class_weight: expected 'balanced', a dict or one weight for each of "
+            f"{classes} classes, got {_check.describe(weight)}"
+        )
     else:
         found = list(weight)
         if len(found) != classes:

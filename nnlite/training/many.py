@@ -77,6 +77,12 @@ def fit_many(
         A network whose loss is no longer finite stops with a RuntimeWarning that names it; the
         others go on. Networks that have no training program are trained one after the other.
     """
+    for name, several in (("models", models), ("optimizers", optimizers)):
+        if not isinstance(several, Sequence):
+            raise TypeError(
+                f"fit_many: {name}: expected a list, got {_check.describe(several)}; "
+                "for one network call Trainer(...).fit"
+            )
     count = len(models)
     losses = [loss] * count if not isinstance(loss, (list, tuple)) else list(loss)
     seeds = range(count) if seeds is None else seeds
@@ -213,13 +219,18 @@ class Ensemble:
         softmax: True averages softmax(f_m(x)), the probabilities of classifiers that give logits.
 
     Raises:
-        ValueError: there is no model.
+        TypeError, ValueError: there is no model, or something else among them.
     """
 
     def __init__(self, models: Sequence[Module], softmax: bool = False) -> None:
         self.models, self.softmax = list(models), bool(softmax)
         if not self.models:
             raise ValueError("Ensemble: models: expected at least one")
+        for number, model in enumerate(self.models):
+            if not isinstance(model, Module):
+                raise TypeError(
+                    f"Ensemble: models: {number}: expected a Module, got {_check.describe(model)}"
+                )
 
     def predict(self, X: Any, batch_size: int = PREDICT_ROWS) -> np.ndarray:
         """The mean over the models of their outputs for all rows of X.
