@@ -163,15 +163,17 @@ static void T_(choose_grid)(T_(product) *g, int threads) {
         }
     }
     int64_t rows = nnl_ceil_div(tiles_down, g->down) * NNL_GEMM_MR;
-    int64_t terms = g->k <= KC_SHORT ? nnl_max(g->k, 1) : NNL_GEMM_KC;
-    double room = MC_SHARE * (double)nnl_second_cache() / ((double)terms * sizeof(real));
-    int64_t most_rows = nnl_max((int64_t)room / NNL_GEMM_MR, 1) * NNL_GEMM_MR;
+    double room = MC_SHARE * (double)nnl_second_cache() / sizeof(real);
+    int64_t most_rows = nnl_max((int64_t)(room / NNL_GEMM_KC) / NNL_GEMM_MR, 1) * NNL_GEMM_MR;
     g->mc = nnl_min(most_rows, rows);
     g->nc = nnl_min(NNL_GEMM_NC, nnl_ceil_div(tiles_across, g->across) * NR);
     g->kc = nnl_min(rows > most_rows ? NNL_GEMM_KC : KC_SHORT, nnl_max(g->k, 1));
-    /* Panels that one block of rows reads once, over all terms, need not be kept. */
-    bool once = rows <= most_rows && g->k <= g->kc && !g->pack_a;
-    if (once) g->nc = nnl_min(g->nc, NNL_GEMM_PANELS_ONCE * NR);
+    /* Panels that one block of all rows and terms reads once need not be kept. */
+    bool once = g->k <= KC_SHORT && (double)rows * (double)g->k <= room;
+    if (g->pack_b && !g->pack_a && once) {
+        g->mc = rows;
+        g->nc = nnl_min(g->nc, NNL_GEMM_PANELS_ONCE * NR);
+    }
 }
 
 /* Computes a product of at least one output. */
