@@ -54,6 +54,18 @@ static void T_(part)(const T_(product) *g, int64_t i0, int64_t i1, int64_t j0, i
     }
 }
 
+/* Where part `index` of `count` begins: a whole number of tiles from the first row or column. */
+static int64_t T_(part_start)(int64_t size, int64_t tile, int64_t count, int64_t index) {
+    return nnl_min(size, nnl_ceil_div(size, tile) * index / count * tile);
+}
+
+/* The largest of them: the last one, whose last tile may be narrow, or one of the others. */
+static int64_t T_(largest_part)(int64_t size, int64_t tile, int64_t count) {
+    int64_t last = T_(part_start)(size, tile, count, count - 1), tiles = nnl_ceil_div(size, tile);
+    int64_t others = count > 1 ? (tiles / count + (tiles % count > 1)) * tile : 0;
+    return nnl_max(size - last, others);
+}
+
 /* Parts [begin, end) of the grid. Part edges are multiples of the tile, so that no tile is cut. */
 static void T_(parts)(void *context, int64_t begin, int64_t end) {
     const T_(product) *g = context;
@@ -62,13 +74,12 @@ static void T_(parts)(void *context, int64_t begin, int64_t end) {
         T_(part)(g, 0, g->m, 0, g->n, g->scratch, b_pack);
         return;
     }
-    int64_t tiles_down = nnl_ceil_div(g->m, NNL_GEMM_MR), tiles_across = nnl_ceil_div(g->n, NR);
     for (int64_t index = begin; index < end; index++) {
         int64_t y = index / g->across, x = index % g->across;
-        int64_t i0 = tiles_down * y / g->down * NNL_GEMM_MR;
-        int64_t i1 = nnl_min(g->m, tiles_down * (y + 1) / g->down * NNL_GEMM_MR);
-        int64_t j0 = tiles_across * x / g->across * NR;
-        int64_t j1 = nnl_min(g->n, tiles_across * (x + 1) / g->across * NR);
+        int64_t i0 = T_(part_start)(g->m, NNL_GEMM_MR, g->down, y);
+        int64_t i1 = T_(part_start)(g->m, NNL_GEMM_MR, g->down, y + 1);
+        int64_t j0 = T_(part_start)(g->n, NR, g->across, x);
+        int64_t j1 = T_(part_start)(g->n, NR, g->across, x + 1);
         real *a_pack = NULL, *b_pack = NULL;
         if (g->scratch) {
             a_pack = g->scratch + index * (T_(packed_a)(g) + T_(packed_b)(g));
@@ -134,9 +145,8 @@ static void T_(choose_packing)(T_(product) *g) {
 /* Work of the largest part of a grid of down x across parts. A few rows read B faster than memory
  * beyond the first cache gives it. */
 static double T_(part_work)(const T_(product) *g, int64_t down, int64_t across) {
-    int64_t tiles_down = nnl_ceil_div(g->m, NNL_GEMM_MR), tiles_across = nnl_ceil_div(g->n, NR);
-    int64_t m = nnl_min(g->m, nnl_ceil_div(tiles_down, down) * NNL_GEMM_MR);
-    int64_t n = nnl_min(g->n, nnl_ceil_div(tiles_across, across) * NR);
+    int64_t m = T_(largest_part)(g->m, NNL_GEMM_MR, down);
+    int64_t n = T_(largest_part)(g->n, NR, across);
     double compute = T_(work)(m, n, g->k, g->b_col == 1 ? 0 : T_(squares)(g->k, n));
     double bytes = ((double)m + (double)n) * (double)g->k * sizeof(real);
     double memory = bytes / NNL_GEMM_BYTES_PER_WORK;
@@ -144,7 +154,7 @@ static double T_(part_work)(const T_(product) *g, int64_t down, int64_t across) 
 }
 
 /* Chooses the grid of parts: the one whose largest part is least work; ties go to cutting columns,
- * where no panel of B is packed twice. Several parts must save a fifth, the parallel region's own
+ * where no panel of B is packed twice. Several parts must save a tenth, the parallel region's own
  * cost included, and no thread joins for less work than that costs. */
 static void T_(choose_grid)(T_(product) *g, int threads) {
     const double alone = T_(part_work)(g, 1, 1);
@@ -162,11 +172,11 @@ static void T_(choose_grid)(T_(product) *g, int threads) {
             g->across = across;
         }
     }
-    int64_t rows = nnl_ceil_div(tiles_down, g->down) * NNL_GEMM_MR;
+    int64_t rows = T_(largest_part)(g->m, NNL_GEMM_MR, g->down);
     double room = MC_SHARE * (double)nnl_second_cache() / sizeof(real);
     int64_t most_rows = nnl_max((int64_t)(room / NNL_GEMM_KC) / NNL_GEMM_MR, 1) * NNL_GEMM_MR;
     g->mc = nnl_min(most_rows, rows);
-    g->nc = nnl_min(NNL_GEMM_NC, nnl_ceil_div(tiles_across, g->across) * NR);
+    g->nc = nnl_min(NNL_GEMM_NC, T_(largest_part)(g->n, NR, g->across));
     g->kc = nnl_min(rows > most_rows ? NNL_GEMM_KC : KC_SHORT, nnl_max(g->k, 1));
     /* Panels that one block of all rows and terms reads once need not be kept. */
     bool once = g->k <= KC_SHORT && (double)rows * (double)g->k <= room;
