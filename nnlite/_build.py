@@ -26,7 +26,7 @@ CSRC = ROOT / "csrc"
 
 # The arithmetic contract (CONTRIBUTING.md): no contraction behind our back, and never -ffast-math.
 FLAGS = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
-FLAGS += ["-fvisibility=hidden", "-g0"]
+FLAGS += ["-fvisibility=hidden", "-g0", "-fno-asynchronous-unwind-tables"]
 ISA_FLAGS = {
     # -O2: three quarters of the code, and no slower, for its fused multiply-adds are calls.
     "portable": ["-DNNL_PORTABLE", "-O2"],

@@ -6,6 +6,8 @@
  *           loss */
 #ifndef NNL_GENERIC_PASS
 
+#include "small_code.h"
+
 #include <math.h>
 
 #include "base.h"

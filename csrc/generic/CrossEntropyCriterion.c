@@ -13,6 +13,8 @@
  * vision", CVPR 2016, section 7. */
 #ifndef NNL_GENERIC_PASS
 
+#include "small_code.h"
+
 #include <math.h>
 
 #include "base.h"

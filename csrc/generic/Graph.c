@@ -10,6 +10,8 @@
  * tree; more are halved. Source: Higham, "The accuracy of floating point summation" (1993). */
 #ifndef NNL_GENERIC_PASS
 
+#include "small_code.h"
+
 #include <math.h>
 #include <string.h>
 

@@ -8,6 +8,8 @@
  * ICML 2013, algorithm 1; the rules in their own files. */
 #ifndef NNL_GENERIC_PASS
 
+#include "small_code.h"
+
 #include <float.h>
 #include <math.h>
 

@@ -10,6 +10,8 @@
  * belong to the caller and are allocated once for each batch size. */
 #ifndef NNL_GENERIC_PASS
 
+#include "small_code.h"
+
 #include <string.h>
 
 #include "base.h"
