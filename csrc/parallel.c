@@ -42,13 +42,14 @@ NNL_API int nnl_build_openmp(void) {
 /* A region ends when its last thread does. Where other programs keep the cores busy, that thread may
  * not even run for a time slice of the system, 4 ms at a time, and a small region becomes hundreds of
  * times slower than one thread. So a region that took long beyond what its own share of the work
- * explains is a stall, and the regions after a stall run on the calling thread alone: FEWEST of them,
+ * explains is a stall, and after two in a row the next regions run on the calling thread alone: FEWEST of them,
  * twice as many after each further stall, fewer again while regions do not stall. Only time depends
  * on this, never a bit. */
 #define STALL_SECONDS 3e-4
-enum { FEWEST = 32, MOST = 1 << 14 };
+enum { FEWEST = 32, MOST = 1 << 10 };
 
 static atomic_int alone;    /* regions still to run on one thread */
+static atomic_int stalls;   /* in a row */
 static atomic_int patience; /* how many the last stall cost */
 
 /* NNLITE_ALWAYS_THREADS=1 in the environment, for tests: no region runs alone. */
@@ -76,12 +77,15 @@ static double seconds_now(void) {
 static void learn_from(double whole, double share) {
     int cost = atomic_load_explicit(&patience, memory_order_relaxed);
     if (whole > 2 * share + STALL_SECONDS) {
+        /* One alone may be a sleeping thread that had to be woken. */
+        if (atomic_fetch_add_explicit(&stalls, 1, memory_order_relaxed) == 0) return;
+        atomic_store_explicit(&stalls, 0, memory_order_relaxed);
         cost = (int)nnl_min(nnl_max(2 * cost, FEWEST), MOST);
         atomic_store_explicit(&alone, cost, memory_order_relaxed);
-    } else if (cost > 0) {
-        cost -= cost / 16 + 1;
     } else {
-        return;
+        atomic_store_explicit(&stalls, 0, memory_order_relaxed);
+        if (cost == 0) return;
+        cost -= cost / 16 + 1;
     }
     atomic_store_explicit(&patience, cost, memory_order_relaxed);
 }
