@@ -189,7 +189,8 @@ def test_in_a_chain(rng):
 def test_the_recorded_step_holds_the_place_of_the_mask():
     layer = nn.Dropout(0.25)
     layer.load_extra_state({"seed": 2**64 - 1, "stream": 77, "step": 2**32 - 1})
-    step = _native.structs("step", 1)[0]
+    steps = _native.structs("step", 1)  # an element does not keep its array alive
+    step = steps[0]
     step.inputs = 6
     layer._record(step, None)
     assert (step.layer, step.outputs, step.rate) == (_native.DROPOUT, 6, 0.25)
