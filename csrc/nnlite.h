@@ -237,8 +237,8 @@ const char *nnl_build_isa(void);
 /* Compiler name and version. */
 const char *nnl_build_compiler(void);
 
-/* 1 when compiled with OpenMP, else 0. */
-int nnl_build_openmp(void);
+/* Where threads come from: "own pool", "OpenMP", or "none". */
+const char *nnl_build_threads(void);
 
 /* 1 when this processor and operating system can run a build by that name, else 0. */
 int nnl_cpu_supports(const char *isa);

@@ -1,5 +1,5 @@
-/* parallel.h: the one door to threads. parallel.c alone knows OpenMP, and keeps a forked child
- * serial (GNU OpenMP hangs there otherwise), which changes no bit of any result. */
+/* parallel.h: the one door to threads. parallel.c alone knows where they come from, and keeps a
+ * forked child serial, which changes no bit of any result. */
 #ifndef NNL_PARALLEL_H
 #define NNL_PARALLEL_H
 

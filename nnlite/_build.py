@@ -2,8 +2,9 @@
 
 csrc/nnlite.h is the only declaration of the C interface: `declarations` reads the binding's `cdef`
 from it. Every build starts from an empty directory, so changed flags or headers never meet old
-objects. Environment: `NNLITE_NO_OPENMP=1` builds without threads, `NNLITE_SANITIZE=1` with address
-and undefined-behaviour sanitizers, `NNLITE_ISAS=portable,avx2` only these instruction sets.
+objects. Environment: `NNLITE_THREADS=pool|openmp|none` says where threads come from (default: the
+pool of csrc/pool.c), `NNLITE_SANITIZE=1` adds address and undefined-behaviour sanitizers, and
+`NNLITE_ISAS=portable,avx2` builds only these instruction sets.
 """
 
 from __future__ import annotations
@@ -44,7 +45,22 @@ ISAS_OF_MACHINE = {
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
 SANITIZERS += ["-fno-omit-frame-pointer", "-g1"]
 
-OPENMP_PROBE = """
+# For each choice of NNLITE_THREADS: compiler flags, and a program that must run with them.
+THREADS = {
+    "pool": (
+        ["-pthread", "-DNNL_THREADS_POOL"],
+        """
+#include <pthread.h>
+static void *work(void *unused) { return unused; }
+int main(void) {
+    pthread_t thread;
+    return pthread_create(&thread, 0, work, 0) || pthread_join(thread, 0);
+}
+""",
+    ),
+    "openmp": (
+        ["-fopenmp"],
+        """
 #include <omp.h>
 int main(void) {
     int sum = 0;
@@ -55,7 +71,10 @@ int main(void) {
     }
     return sum > 0 ? 0 : 1;
 }
-"""
+""",
+    ),
+    "none": ([], "int main(void) { return 0; }"),
+}
 
 
 def sources() -> list[str]:
@@ -115,13 +134,19 @@ def runs(command: list[str], program: str, flags: list[str]) -> bool:
         return compiled.returncode == 0 and subprocess.run([str(binary)]).returncode == 0
 
 
-def openmp_flags(command: list[str]) -> list[str]:
-    """`-fopenmp` where a program made with it runs; else nothing, and kernels are serial."""
-    if os.environ.get("NNLITE_NO_OPENMP") == "1":
-        return []
-    if runs(command, OPENMP_PROBE, ["-fopenmp"]):
-        return ["-fopenmp"]
-    print("nnlite: the compiler has no working OpenMP (-fopenmp): building without threads")
+def thread_flags(command: list[str]) -> list[str]:
+    """The flags for threads; none, and serial kernels, where the compiler has no POSIX threads."""
+    asked = os.environ.get("NNLITE_THREADS")
+    if asked not in (None, *THREADS):
+        raise SystemExit(f"NNLITE_THREADS: expected one of {', '.join(THREADS)}; got {asked!r}")
+    flags, probe = THREADS[asked or "pool"]
+    if runs(command, probe, flags):
+        return flags
+    if asked:
+        raise SystemExit(
+            f"NNLITE_THREADS={asked}: a program made with {' '.join(flags)} fails here"
+        )
+    print("nnlite: the compiler has no working POSIX threads: building without threads")
     return []
 
 
@@ -136,7 +161,7 @@ def extensions() -> list[Any]:
     """One cffi extension per instruction set."""
     import cffi
 
-    threads = openmp_flags(compiler())
+    threads = thread_flags(compiler())
     sanitize = SANITIZERS if os.environ.get("NNLITE_SANITIZE") == "1" else []
     strip = ["-Wl,-s"] if sys.platform == "linux" else []
     cdef = declarations((CSRC / "nnlite.h").read_text())

@@ -153,8 +153,8 @@ def show_config() -> str:
         "nnlite": __version__,
         "kernels": f"{facts['isa']} (built: {', '.join(facts['builds'])}; "
         f"this processor runs: {', '.join(facts['supported'])})",
-        "OpenMP": "yes" if facts["openmp"] else "no: serial (the compiler had no -fopenmp)",
-        "threads": threads if facts["openmp"] else "1 (no OpenMP)",
+        "threads": {"none": "1 (built without threads)"}.get(facts["threads"], threads),
+        "OpenMP": {"OpenMP": "yes", "none": "no"}.get(facts["threads"], "no: threads of its own"),
         "compiler": facts["compiler"],
         "processor": processor(),
         "Python": platform.python_version(),

@@ -226,7 +226,7 @@ def build_facts() -> dict[str, Any]:
         "isa": ISA,
         "builds": builds(),
         "supported": supported(),
-        "openmp": bool(common.build_openmp()),
+        "threads": _build.text(common.build_threads()),
         "compiler": _build.text(common.build_compiler()),
     }
 

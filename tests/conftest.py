@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import pytest
 from hypothesis import settings
-
-os.environ["NNLITE_ALWAYS_THREADS"] = "1"  # also where other programs keep the cores busy
 
 import nnlite as nn
 

@@ -187,7 +187,7 @@ OUTSIDE = {
     "status_text": "a text: test_build.py",
     "build_isa": "a text: test_build.py",
     "build_compiler": "a text: test_build.py",
-    "build_openmp": "a fact of the build: test_build.py",
+    "build_threads": "a fact of the build: test_build.py",
     "cpu_supports": "a fact of the processor: test_build.py",
     "roofline_fma": "counts what this build's vectors do, so builds differ: test_bench.py",
     "Optimizer_update": "takes segments and structs: every rule in test_rules.py",

@@ -84,12 +84,25 @@ def test_probe_of_a_compiler(tmp_path):
     assert not BUILD["runs"](command, "int main(void) { return }", [])
 
 
-def test_openmp_can_be_refused(monkeypatch):
-    monkeypatch.setenv("NNLITE_NO_OPENMP", "1")
-    assert BUILD["openmp_flags"](BUILD["compiler"]()) == []
-    monkeypatch.setenv("NNLITE_NO_OPENMP", "0")
-    flags = BUILD["openmp_flags"](BUILD["compiler"]())
-    assert flags == ["-fopenmp"] or (flags == [] and not _native.common.build_openmp())
+def test_the_choice_of_threads(monkeypatch, tmp_path, capsys):
+    command = BUILD["compiler"]()
+    monkeypatch.setenv("NNLITE_THREADS", "none")
+    assert BUILD["thread_flags"](command) == []
+    monkeypatch.setenv("NNLITE_THREADS", "many")
+    with pytest.raises(SystemExit, match="NNLITE_THREADS: expected one of pool, openmp, none"):
+        BUILD["thread_flags"](command)
+    monkeypatch.delenv("NNLITE_THREADS")
+    assert BUILD["thread_flags"](command) == ["-pthread", "-DNNL_THREADS_POOL"]
+
+    refuses = tmp_path / "cc"  # a compiler that knows neither way to threads
+    refuses.write_text(f'#!/bin/sh\ncase "$*" in *-pthread*|*-fopenmp*) exit 1;; esac\n'
+                       f'exec {" ".join(command)} "$@"\n')  # fmt: skip
+    refuses.chmod(0o755)
+    assert BUILD["thread_flags"]([str(refuses)]) == []
+    assert "building without threads" in capsys.readouterr().out
+    monkeypatch.setenv("NNLITE_THREADS", "openmp")
+    with pytest.raises(SystemExit, match="NNLITE_THREADS=openmp: a program made with -fopenmp"):
+        BUILD["thread_flags"]([str(refuses)])
 
 
 def test_show_config(capsys):
@@ -99,7 +112,7 @@ def test_show_config(capsys):
     facts = _native.build_facts()
     for part in (nn.__version__, facts["compiler"], f"kernels    {_native.ISA} (built: "):
         assert part in text
-    assert ("threads    3 of " in text) == facts["openmp"]
+    assert ("threads    3 of " in text) == (facts["threads"] != "none")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +136,7 @@ nn.set_num_threads(2)
 a = np.random.default_rng(0).normal(size=(512, 512)).astype(np.float32)
 before = len(os.listdir("/proc/self/task")) if sys.platform == "linux" else 0
 expected = F.matmul(a, a).tobytes() + F.tanh(a).tobytes()
-if before and _native.common.build_openmp():
+if before and _native.build_facts()["threads"] != "none":
     assert len(os.listdir("/proc/self/task")) > before  # threads were there to be lost
 child = os.fork()
 if child == 0:

@@ -77,7 +77,7 @@ def machine_facts(threads: int, peers: Iterable[str]) -> dict[str, Any]:
         "system": platform.platform(),
         "isa": build["isa"],
         "compiler": build["compiler"],
-        "openmp": build["openmp"],
+        "threads_from": build["threads"],
         "threads": threads,
         "python": platform.python_version(),
         "blas": blas(),

@@ -25,7 +25,7 @@ def thread_limit(threads: int | None, blas: bool = True) -> Iterator[int]:
         blas: whether NumPy or scikit-learn are to be measured.
 
     Returns:
-        The number of threads nnlite uses; 1 when it was built without OpenMP.
+        The number of threads nnlite uses; 1 when it was built without threads.
 
     Raises:
         PeerError: the BLAS cannot be limited, for want of threadpoolctl.
@@ -43,4 +43,4 @@ def thread_limit(threads: int | None, blas: bool = True) -> Iterator[int]:
                     "bench: --threads cannot reach NumPy's BLAS without threadpoolctl: "
                     f"pip install threadpoolctl, or start with {settings}"
                 )
-        yield nn.get_num_threads() if build_facts()["openmp"] else 1
+        yield nn.get_num_threads() if build_facts()["threads"] != "none" else 1

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import platform
 import re
 import runpy
@@ -34,6 +33,7 @@ TOOLS = ROOT / "tests" / "tools"
 RULES: dict[str, Any] = runpy.run_path(str(ROOT / "nnlite" / "_build.py"))
 MOST_LINES = 12  # of differences shown for one build
 CROSS = "aarch64-linux-gnu-gcc"
+RACES = ["-fsanitize=thread", "-g1"]
 
 
 @dataclass
@@ -45,6 +45,7 @@ class Build:
     emulator: list[str] = field(default_factory=list)
     flags: list[str] = field(default_factory=list)
     note: str = ""
+    threads: str = "pool"
 
     @property
     def name(self) -> str:
@@ -59,6 +60,8 @@ def builds() -> list[Build]:
     if native[-1] != "portable":
         widest = "avx2" if "avx2" in native else native[-1]  # where most code lies between guards
         found.append(Build("gcc", widest, flags=RULES["SANITIZERS"], note=", sanitized"))
+        found.append(Build("gcc", widest, flags=RACES, note=", races sought"))
+    found.append(Build("gcc", native[-1], note=", OpenMP", threads="openmp"))
     if "neon" not in native:
         found += [
             Build(CROSS, isa, ["qemu-aarch64"], ["-static"])
@@ -75,13 +78,7 @@ def missing(build: Build) -> str:
 def compile_golden(build: Build, folder: Path) -> tuple[Path | None, str]:
     """The executable, or None and why there is none."""
     binary = folder / build.name.replace(" ", "_")
-    probe, probe_binary = folder / f"{binary.name}.c", folder / f"{binary.name}.probe"
-    probe.write_text(RULES["OPENMP_PROBE"])
-    threads = ["-fopenmp"]
-    command = [build.compiler, *build.flags, *threads, str(probe), "-o", str(probe_binary)]
-    if subprocess.run(command, capture_output=True).returncode != 0:
-        threads = []
-        print(f"without threads: {build.name} (its compiler has no OpenMP)")
+    threads, _ = RULES["THREADS"][build.threads]
     sources = [str(TOOLS / "golden.c"), *RULES["sources"]()]
     flags = [*RULES["FLAGS"], *RULES["ISA_FLAGS"][build.isa], *build.flags, *threads, "-Icsrc"]
     made = subprocess.run(
@@ -95,10 +92,7 @@ def compile_golden(build: Build, folder: Path) -> tuple[Path | None, str]:
 
 def run_golden(build: Build, binary: Path) -> tuple[dict[str, str], str]:
     """The hash of each group, and what went wrong."""
-    done = subprocess.run(
-        [*build.emulator, str(binary)], capture_output=True, text=True,
-        env={**os.environ, "NNLITE_ALWAYS_THREADS": "1"},
-    )  # fmt: skip
+    done = subprocess.run([*build.emulator, str(binary)], capture_output=True, text=True)
     lines = [line for line in done.stdout.splitlines() if not line.startswith("FAILED")]
     wrong = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
     if done.returncode != 0:

@@ -12,7 +12,7 @@
  *     golden gemm            groups whose name contains the word
  *     golden --supports ISA  exit status 0 when this processor runs such a build
  *
- * Without a line, for they tell builds apart: nnl_build_isa nnl_build_compiler nnl_build_openmp. */
+ * Without a line, for they tell builds apart: nnl_build_isa nnl_build_compiler nnl_build_threads. */
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>

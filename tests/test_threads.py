@@ -1,0 +1,117 @@
+"""The pool of threads: every piece once, whoever calls, however many, awake or asleep."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from helpers import run_python
+
+import nnlite as nn
+from nnlite import _native
+from nnlite import functional as F
+
+F32 = np.float32
+linux = pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc/self/task")
+threaded = pytest.mark.skipif(
+    _native.build_facts()["threads"] == "none", reason="this build has no threads"
+)
+
+
+@pytest.fixture
+def square(rng):
+    """A matrix whose square takes several threads, and that square by one thread."""
+    a = rng.normal(size=(200, 200)).astype(F32)
+    nn.set_num_threads(1)
+    return a, F.matmul(a, a).tobytes()
+
+
+def test_many_regions_with_pauses_of_every_length(square):
+    """Workers are met spinning, falling asleep and asleep."""
+    a, expected = square
+    nn.set_num_threads(3)
+    for pause in np.geomspace(1e-6, 2e-3, 400):
+        end = time.perf_counter() + pause
+        while time.perf_counter() < end:
+            pass
+        assert F.matmul(a, a).tobytes() == expected
+
+
+@pytest.mark.parametrize("threads", [2, 7, 64, 1024])
+def test_more_threads_than_cores(square, threads):
+    a, expected = square
+    nn.set_num_threads(threads)
+    assert all(F.matmul(a, a).tobytes() == expected for _ in range(20))
+
+
+def test_several_callers_at_once(square):
+    """One has the pool, the others compute alone; all get the same."""
+    a, expected = square
+    nn.set_num_threads(2)
+    wrong: list[int] = []
+
+    def call(caller: int) -> None:
+        for _ in range(200):
+            if F.matmul(a, a).tobytes() != expected:
+                wrong.append(caller)
+
+    callers = [threading.Thread(target=call, args=(i,)) for i in range(5)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert wrong == []
+
+
+@linux
+@threaded
+def test_threads_are_started_once_and_only_as_many_as_asked():
+    program = """
+import os
+import numpy as np, nnlite as nn
+from nnlite import functional as F
+a = np.ones((512, 512), np.float32)
+count = lambda: len(os.listdir("/proc/self/task"))
+before, found = count(), []
+for threads in (1, 2, 4, 2, 4):
+    nn.set_num_threads(threads)
+    for _ in range(20):
+        F.matmul(a, a)
+    found.append(count() - before)
+print(found)
+"""
+    assert run_python(program).stdout == "[0, 1, 3, 3, 3]\n"
+
+
+@linux
+@threaded
+def test_threads_sleep_when_there_is_nothing_to_do(square):
+    a, _ = square
+    nn.set_num_threads(2)
+    F.matmul(a, a)
+    time.sleep(0.3)  # what others still spin for is over
+    before = time.process_time()
+    time.sleep(0.5)
+    assert time.process_time() - before < 0.25  # a spinning worker would take the whole time
+
+
+@linux
+@threaded
+def test_signals_reach_the_program_and_not_the_pool():
+    program = """
+import os, signal
+from pathlib import Path
+import numpy as np, nnlite as nn
+from nnlite import functional as F
+known = set(os.listdir("/proc/self/task"))
+nn.set_num_threads(3)
+F.matmul(np.ones((512, 512), np.float32), np.ones((512, 512), np.float32))
+for task in set(os.listdir("/proc/self/task")) - known:
+    status = Path(f"/proc/self/task/{task}/status").read_text()
+    blocked = status.split("SigBlk:")[1].split()[0]
+    print(int(blocked, 16) >> (signal.SIGINT - 1) & 1, end="")
+"""
+    assert run_python(program).stdout == "11"
