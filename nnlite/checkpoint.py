@@ -15,7 +15,7 @@ that the caller gives.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -160,6 +160,17 @@ def restore(
 
     if isinstance(model, Trainer):
         trainer, model = model, model.model
+    return restore_if(path, model, optimizer, trainer, lambda: None)
+
+
+def restore_if(
+    path: Any,
+    model: Module,
+    optimizer: Optimizer | None,
+    trainer: Trainer | None,
+    accept: Callable[[], None],
+) -> dict[str, Any]:
+    """`restore`, but everything is put back where `accept`, called at the end, raises."""
     optimizer = _checked_optimizer("restore", model, optimizer, trainer)
     known = Classes((), "restore")
     with _opened(path, "restore") as (file, parts):
@@ -172,6 +183,7 @@ def restore(
         old = State.current(model, optimizer, trainer)
         try:
             new.apply(model, optimizer, trainer)
+            accept()
         except BaseException:
             old.apply(model, optimizer, trainer)
             raise

@@ -98,6 +98,8 @@ class Trainer:
         self.seed = check_seed("Trainer", "seed", seed)
         self.checkpoint = None if checkpoint is None else os.fspath(checkpoint)
         self.every = None if every is None else _check.size("Trainer", "every", every)
+        if every is not None and checkpoint is None:
+            raise ValueError("Trainer: every: says when to save; pass the file as checkpoint=")
         self.epoch, self.steps, self.stop = 0, 0, False
         self._position: Position | None = None  # of the last fit
         self._attached: dict[str, Any] = {}  # schedule, callbacks of the last fit
@@ -272,10 +274,6 @@ class Trainer:
 
     def begin(self, plan: Plan, epochs: int, resume: bool) -> Position:
         """A new position; or that of the interrupted fit, whose states are taken over."""
-        if resume and self.checkpoint is not None and os.path.exists(self.checkpoint):
-            from .checkpoint import restore
-
-            restore(self.checkpoint, self.model, self.optimizer, self)
         settings = {
             "batch_size": plan.batch_size, "shuffle": plan.shuffle,
             "data": plan.data.source.signature(plan.batch_size),
@@ -284,26 +282,38 @@ class Trainer:
         attached["callbacks"] = plan.callbacks
         attached |= {f"metric{i}": metric for i, metric in enumerate(plan.metrics)}
         attached = {k: part for k, part in attached.items() if hasattr(part, "state_dict")}
+
+        def accept() -> None:
+            self._require_resumable(settings, attached)
+
+        if resume and self.checkpoint is not None and os.path.exists(self.checkpoint):
+            from .checkpoint import restore_if
+
+            restore_if(self.checkpoint, self.model, self.optimizer, self, accept)
+        elif resume:
+            accept()
         position = self._position if resume else None
         if position is not None:
-            wrong = position.differences(settings)
-            if wrong:
-                raise ValueError(
-                    f"fit: resume: the interrupted fit had other settings: {'; '.join(wrong)}; "
-                    "pass the same, or resume=False to begin a new fit"
-                )
-            without = [name for name in ("schedule",) if name in self._attached.keys() - attached]
-            if without:
-                raise ValueError(
-                    "fit: resume: the interrupted fit had a schedule; pass the same one, made from "
-                    "trainer.optimizer, or resume=False to begin a new fit"
-                )
             position.epochs = epochs
             for name, part in attached.items():
                 if self._attached.get(name) is not part and name in self._attached:
                     _take_state(name, part, self._attached[name])
         self._attached = attached
         return position or Position(self.epoch, epochs, settings)
+
+    def _require_resumable(self, settings: dict[str, Any], attached: dict[str, Any]) -> None:
+        """Refuses other settings than those of the interrupted fit, where there was one."""
+        wrong = [] if self._position is None else self._position.differences(settings)
+        if wrong:
+            raise ValueError(
+                f"fit: resume: the interrupted fit had other settings: {'; '.join(wrong)}; "
+                "pass the same, or resume=False to begin a new fit"
+            )
+        if self._position is not None and "schedule" in self._attached.keys() - attached:
+            raise ValueError(
+                "fit: resume: the interrupted fit had a schedule; pass the same one, made from "
+                "trainer.optimizer, or resume=False to begin a new fit"
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """All that going on exactly needs beside model and optimiser; numbers, texts and arrays in

@@ -152,14 +152,32 @@ def test_function_that_returns_its_input_or_nothing_useful():
 def test_einsum_refuses_what_it_does_not_know():
     x = leaf(np.ones((2, 3)))
     for text, message in [
-        ("i...->i", "expected letters"), ("ij,jk->ik", "2 terms"), ("ijk->i", "its term is 'ijk'"),
+        ("i..->i", "expected letters"), ("i......->i", "expected letters"),
+        ("i...->i", "lacks the axes of the ellipsis"), ("ijk...->i", "its term is 'ijk...'"),
+        ("ij,jk->ik", "2 terms"), ("ijk->i", "its term is 'ijk'"),
         ("ij->ii", "needs each letter once"), ("ij->k", "needs each letter once"),
     ]:  # fmt: skip
         with pytest.raises(ValueError, match=message):
             ag.einsum(text, x)
-    with pytest.raises(ValueError, match="'i' is 2 and 3 long"):
+    with pytest.raises(ValueError, match=r"'i' is . and . long"):
         ag.einsum("ij,ki->jk", x, nn.tensor(np.ones((4, 3))))
+    for shape in ((1, 3), (3, 1)):
+        with pytest.raises(ValueError, match=r"'i' is . and . long"):
+            ag.einsum("ii->i", np.ones(shape))
     assert ag.einsum("ji", x).shape == (3, 2)  # without ->: letters in alphabetical order
+
+
+@pytest.mark.parametrize("text, shapes", [
+    ("...ij,...jk->...ik", [(2, 1, 2, 3), (4, 3, 2)]), ("...ij,jk", [(5, 2, 3), (3, 4)]),
+    ("i...,i...->...", [(3, 2), (3, 4, 1)]), ("b...i->...b", [(2, 3, 4)]), ("...", [(2, 3)]),
+    ("...,...->...", [(), (2, 3)]), ("ij,ij->ij", [(1, 3), (2, 1)]), ("ij,ij->", [(1, 3), (2, 3)]),
+    ("...i->...i", [(3,)]), ("ba...->...ab", [(2, 3, 4)]),
+])  # fmt: skip
+def test_einsum_with_ellipsis_and_repeated_axes(text, shapes, rng):
+    arrays = [rng.normal(size=shape) for shape in shapes]
+    np.testing.assert_allclose(ag.einsum(text, *arrays), np.einsum(text, *arrays), atol=1e-14)
+    leaves = [nn.tensor(a, requires_grad=True) for a in arrays]
+    assert ag.gradcheck(lambda *xs: ag.einsum(text, *xs), leaves)
 
 
 def test_a_set_element_inside_the_graph():

@@ -47,7 +47,7 @@ def test_every_operation(case):
         exec(str(code), {})  # the text alone
 
 
-def test_the_text_of_a_neuron():
+def test_the_text_of_a_neuron(capsys):
     w, x, b = leaf([2.0, -1.0]), leaf([0.5, 3.0]), leaf(1.0)
     neuron = nn.function("neuron")(lambda: (w * x).sum() + b)
     code = ag.flat(neuron().sigmoid(), {"w": w, "x": x, "b": b})
@@ -74,7 +74,8 @@ def test_the_text_of_a_neuron():
         "d_w = d_mul1 * x\n"
         "d_x = d_mul1 * w\n",
     ]
-    assert repr(code) == str(code)
+    assert capsys.readouterr().out == code + "\n"
+    assert repr(code) == f"<Code: {len(code.splitlines())} lines>"
 
 
 def test_a_network_with_its_names_and_loss():

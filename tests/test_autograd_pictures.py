@@ -111,7 +111,7 @@ def test_modules_are_blocks():
 # Summaries.
 
 
-def test_summary_of_a_network():
+def test_summary_of_a_network(capsys):
     model = nn.Sequential(nn.Linear(2, 4, dtype=F64), nn.ReLU(), nn.Linear(4, 3, dtype=F64))
     x, target = nn.tensor(np.ones((5, 2))), np.array([0, 1, 2, 0, 1])
     loss = nn.SoftmaxCE()(model(x), target) + 0.5 * (model[0].weight ** 2).sum()
@@ -135,7 +135,8 @@ def test_summary_of_a_network():
         ["-" * len(text.splitlines()[1])],
         ["8 calls", "27", "520"],
     ]
-    assert repr(text) == str(text)
+    assert capsys.readouterr().out == text + "\n"
+    assert repr(text) == f"<Printed: {text.count(chr(10)) + 1} lines>"
     indent = {line.strip().split()[0]: len(line) - len(line.lstrip()) for line in text.splitlines()}
     assert (indent["Sequential"], indent["ReLU"], indent["relu"]) == (0, 2, 4)
     loss.backward(retain_graph=True)

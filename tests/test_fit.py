@@ -7,6 +7,7 @@ import pytest
 
 import nnlite as nn
 from nnlite.training import fit as fit_module
+from nnlite.training.progress import Progress
 
 
 def data(rows=90):
@@ -310,8 +311,10 @@ def test_resume_with_other_settings_is_refused(tmp_path):
     ):
         _, other = make(checkpoint=path)
         settings = {"X": X, "y": y, "epochs": 3, "batch_size": 8, "verbose": 0} | change
+        before = weights(other.model)
         with pytest.raises(ValueError, match=f"resume: the interrupted fit had other.*{message}"):
             other.fit(**settings, resume=True)
+        assert weights(other.model) == before and other.steps == 0
 
 
 def test_a_state_that_is_none_is_refused():
@@ -374,6 +377,23 @@ def test_the_progress_bar_shows_samples_and_figures(capsys):
     assert "samples/s" in text and "100" in text
 
 
+@pytest.mark.parametrize("metrics", [(), (nn.metrics.Accuracy(),)])
+def test_the_progress_bar_shows_figures_of_the_epoch_that_runs(monkeypatch, metrics):
+    shown = []
+    monkeypatch.setattr(
+        Progress, "show", lambda self, epoch, values: shown.append((epoch, values()))
+    )
+    monkeypatch.setattr(fit_module, "SLICE_SECONDS", 0.0)  # a slice is one batch
+    X, y = data(40)
+    _, trainer = make()
+    history = trainer.fit(X, y, 1, 10, metrics=metrics, verbose=1)
+    epochs, values = zip(*shown, strict=True)
+    assert epochs == (1,) * len(shown) and len(shown) >= 4
+    assert values[-1]["loss"] == history["loss"][0]
+    losses = [v["loss"] for v in values]
+    assert len(set(losses)) >= 4 and all("accuracy" in v for v in values)
+
+
 @pytest.mark.parametrize("stop", [5, 12, 20])
 @pytest.mark.parametrize("eager", [False, True])
 @pytest.mark.parametrize(
@@ -396,7 +416,8 @@ def test_schedules(tmp_path, monkeypatch, schedule, eager, stop):
         model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
         optimizer = nn.optim.Adam(model.parameters(), lr=0.05)
         made = schedule(optimizer)
-        trainer = nn.Trainer(model, nn.SoftmaxCE(), optimizer, 3, checkpoint=path, every=1)
+        every = 1 if path is not None else None
+        trainer = nn.Trainer(model, nn.SoftmaxCE(), optimizer, 3, checkpoint=path, every=every)
         try:
             history = trainer.fit(X, y, 4, 8, verbose=0, schedule=made, **more)
         except StopError:

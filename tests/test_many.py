@@ -174,5 +174,7 @@ def test_bad_input_trains_nothing(change, kind, message):
 
 
 def test_an_ensemble_of_nothing():
+    with pytest.raises(TypeError, match="expected several models, got one Sequential; pass a list"):
+        nn.Ensemble(nn.Sequential(nn.Linear(2, 2)))
     with pytest.raises(ValueError, match="expected at least one"):
         nn.Ensemble([])

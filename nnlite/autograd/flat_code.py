@@ -14,12 +14,12 @@ from .flat_formulas import CALLS, FORMULAS, HELPERS
 from .node import Leaf, Node
 from .operation import Outputs
 from .tensor import Tensor
-from .walk import Graph, Text, kept_values, values
+from .walk import Graph, Printed, kept_values, values
 
 LITERAL = 1000  # arrays with more elements are inputs of the code, not text
 
 
-class Code(Text):
+class Code(Printed):
     """Python text, and the arrays that it needs besides: `exec(code, dict(code.inputs))`.
 
     Attributes:
@@ -38,10 +38,9 @@ class Code(Text):
 
 
 def flat(loss: Any, names: Any = None, gradient: Any = None) -> Code:
-    """The run as flat NumPy code, forward and backward, gate by gate: `print(flat(loss))`.
+    """Prints and returns the run as flat NumPy code, forward and backward, gate by gate.
 
-        code = nn.autograd.flat(loss, {"w": w, "x": x})
-        print(code)                      # mul1 = w * x ... d_w = d_mul1 * x
+        code = nn.autograd.flat(loss, {"w": w, "x": x})  # mul1 = w * x ... d_w = d_mul1 * x
         code.run()["d_w"]                # the same number as w.grad
 
     The gradient of a variable v is d_v. The code runs by itself where all leaves and constants are
@@ -60,7 +59,9 @@ def flat(loss: Any, names: Any = None, gradient: Any = None) -> Code:
             since, or the tensor has more than one element and no gradient is given.
     """
     graph = Graph("flat", loss, names)
-    return _Writer(graph, seed("flat", "gradient", graph.output, gradient)._data).code()
+    code = _Writer(graph, seed("flat", "gradient", graph.output, gradient)._data).code()
+    print(code)
+    return code
 
 
 class Gate:

@@ -145,15 +145,24 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     Operands are taken from left to right, each pair as one (stacked) matrix product.
 
     Args:
-        subscripts: such as "ij,jk->ik"; without "->" the result has the letters that occur once,
-            in alphabetical order. An ellipsis is not supported: reshape instead.
+        subscripts: such as "ij,jk->ik" or "...ij,jk"; without "->" the result has the axes of the
+            ellipsis, then the letters that occur once, in alphabetical order. Axes of length 1
+            are repeated where a letter is longer elsewhere.
 
     Raises:
         ValueError: subscripts do not fit the operands.
     """
-    terms, result = _parse(subscripts, operands)
     values = [as_tensor(x) if on_graph(*operands) else np.asarray(x) for x in operands]
-    pairs = [_diagonals(t, x) for t, x in zip(terms, values, strict=True)]
+    terms, result = _parse(subscripts, [x.shape for x in values])
+    sizes = _sizes(terms, [x.shape for x in values])
+    if len(set(result)) != len(result) or not set(result) <= set(sizes):
+        raise ValueError(f"einsum: the result {result!r} needs each letter once, from a term")
+    pairs = []
+    for term, x in zip(terms, values, strict=True):
+        kept = [i for i, c in enumerate(term) if x.shape[i] == sizes[c]]
+        if len(kept) < len(term):  # an axis that is only repeated takes no part
+            term, x = "".join(term[i] for i in kept), reshape(x, tuple([x.shape[i] for i in kept]))
+        pairs.append(_diagonals(term, x))
     letters, value = pairs[0]
     for index, (other, x) in enumerate(pairs[1:], 1):
         later = set(result).union(*[t for t, _ in pairs[index + 1 :]])
@@ -162,28 +171,45 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     return transpose(value, tuple([letters.index(c) for c in result])) if letters else value
 
 
-def _parse(subscripts: str, operands: Any) -> tuple[list[str], str]:
+ELLIPSIS_LETTERS = [chr(0x3B1 + i) for i in range(64)]  # np.ndarray has at most 64 axes
+
+
+def _parse(subscripts: str, shapes: list[tuple[int, ...]]) -> tuple[list[str], str]:
+    """A term for each operand, and the result; axes of an ellipsis get letters outside ASCII."""
     text = subscripts.replace(" ", "")
     left, arrow, result = text.partition("->")
     terms = left.split(",")
-    if not arrow:
-        result = "".join(sorted(c for c in set(left) - {","} if left.count(c) == 1))
-    names = "".join(terms) + result
+    names = "".join(part.replace("...", "", 1) for part in (*terms, result))
     if not (names.isascii() and (names.isalpha() or not names)):
-        raise ValueError(f"einsum: expected letters, ',' and '->', got {subscripts!r}")
-    if len(terms) != len(operands):
-        raise ValueError(f"einsum: {len(terms)} terms in {subscripts!r}, {len(operands)} operands")
-    sizes: dict[str, int] = {}
-    for i, (term, x) in enumerate(zip(terms, operands, strict=True)):
-        shape = np.shape(x) if not hasattr(x, "shape") else x.shape
-        if len(term) != len(shape):
+        raise ValueError(f"einsum: expected letters, '...', ',' and '->', got {subscripts!r}")
+    if len(terms) != len(shapes):
+        raise ValueError(f"einsum: {len(terms)} terms in {subscripts!r}, {len(shapes)} operands")
+    if not arrow:
+        once = sorted(c for c in set(names) if left.count(c) == 1)
+        result = ("..." if "..." in left else "") + "".join(once)
+    most = 0
+    for i, (term, shape) in enumerate(zip(terms, shapes, strict=True)):
+        more = len(shape) - len(term.replace("...", ""))
+        if more < 0 or (more > 0 and "..." not in term):
             raise ValueError(f"einsum: operand {i} has shape {shape}, its term is {term!r}")
+        letters = "".join(reversed(ELLIPSIS_LETTERS[:more]))  # the last axes stand together
+        terms[i], most = term.replace("...", letters), max(most, more)
+    if most and "..." not in result:
+        raise ValueError(f"einsum: the result {result!r} lacks the axes of the ellipsis")
+    return terms, result.replace("...", "".join(reversed(ELLIPSIS_LETTERS[:most])))
+
+
+def _sizes(terms: list[str], shapes: list[tuple[int, ...]]) -> dict[str, int]:
+    """The length of each letter's axis; 1 gives way to every other."""
+    sizes: dict[str, int] = {}
+    for term, shape in zip(terms, shapes, strict=True):
         for letter, n in zip(term, shape, strict=True):
-            if sizes.setdefault(letter, n) != n:
-                raise ValueError(f"einsum: {letter!r} is {sizes[letter]} and {n} long")
-    if len(set(result)) != len(result) or not set(result) <= set(sizes):
-        raise ValueError(f"einsum: the result {result!r} needs each letter once, from a term")
-    return terms, result
+            known = sizes.setdefault(letter, n)
+            if known == 1 and term.count(letter) == 1:
+                sizes[letter] = n
+            elif n != known and (n != 1 or term.count(letter) > 1):
+                raise ValueError(f"einsum: {letter!r} is {known} and {n} long")
+    return sizes
 
 
 def _diagonals(term: str, x: Any) -> tuple[str, Any]:

@@ -10,11 +10,11 @@ import numpy as np
 from .blocks import Block
 from .node import Leaf, Node
 from .tensor import Tensor
-from .walk import Graph, Text
+from .walk import Graph, Printed
 
 
-def summary(loss: Any, names: Any = None) -> Text:
-    """The calls that led to a tensor, one line each, grouped by blocks: `print(summary(loss))`.
+def summary(loss: Any, names: Any = None) -> Printed:
+    """Prints and returns the calls that led to a tensor, one line each, grouped by blocks.
 
     A line has the call's name, its inputs, the shape of its output, the number of parameters
     (elements of leaves) that it uses, and the bytes that it keeps for backward. A parameter counts
@@ -59,7 +59,9 @@ def summary(loss: Any, names: Any = None) -> Text:
         for row in rows
     ]
     rule = "-" * max(map(len, lines))
-    return Text("\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]]))
+    text = Printed("\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]]))
+    print(text)
+    return text
 
 
 def _number(count: int) -> str:

@@ -213,3 +213,12 @@ class Text(str):
 
     def __repr__(self) -> str:
         return str(self)
+
+
+class Printed(str):
+    """Text that was printed when it was made; an interactive session does not show it again."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {len(self.splitlines())} lines>"

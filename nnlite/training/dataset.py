@@ -123,6 +123,8 @@ class Dataset:
                 )
             self._sample_weight = self._inputs.weights("fit", sample_weight, found.rows)
             self.weight = self._sample_weight
+            if not self._sample_weight.any():
+                raise ValueError("fit: sample_weight: every row weighs 0: nothing to learn from")
         if class_weight is not None:
             if not self.classes:
                 raise ValueError("fit: class_weight: expected class indices as targets")

@@ -67,12 +67,13 @@ class EpochRun:
             fit.samples(at.batch, self.batches)
             fit.end_epoch(held, steps)
         epoch, batch = runner.position
-        fit.samples(at.batch, batch)
-        at.epoch, at.batch = epoch, batch
+        reached, at.epoch, at.batch = at.batch, epoch, batch
         at.seconds += (batch - behind) * each
         at.sums.read(runner.unfinished(len(ended)))
         if batch:
             fit.trainer.epoch = epoch + 1
+            fit.show_running()
+        fit.samples(reached, batch)
         try:
             runner.require(status)
         except NotFiniteError as error:

@@ -172,6 +172,7 @@ class Fit:
             self.at.batch += count
             begin, first = first * size, first + count
             end = min(first * size, chunk.size)
+            self.show_running()
             self._progress.advance(end - begin)
             if outputs is not None:
                 self._update_metrics(chunk, outputs, begin, end, size)
@@ -228,7 +229,7 @@ class Fit:
         at.epoch, at.batch, at.seconds, at.sums = at.epoch + 1, 0, 0.0, Sums()
         trainer.epoch = at.epoch
         self._look_for_denormals(seconds)
-        self._progress.show(at.epoch - at.first, values)
+        self._progress.show(at.epoch - at.first, lambda: values)
         plan.callbacks.on_epoch_end(trainer, at.epoch - at.first - 1, values)
 
     def _look_for_denormals(self, seconds: float) -> None:
@@ -269,6 +270,10 @@ class Fit:
         if not self._by_batch:
             return float(self.trainer.optimizer.lr)
         return float(schedule.rate(schedule.last_epoch - self.at.steps + step))
+
+    def show_running(self) -> None:
+        """Shows the sums of the epoch that runs."""
+        self._progress.show(self.at.epoch - self.at.first + 1, lambda: self._values(self.at.sums))
 
     def samples(self, begin: int, end: int) -> None:
         """Adds the samples of the batches begin..end - 1 of an epoch to the progress bar."""

@@ -223,6 +223,11 @@ class Ensemble:
     """
 
     def __init__(self, models: Sequence[Module], softmax: bool = False) -> None:
+        if isinstance(models, Module):
+            raise TypeError(
+                f"Ensemble: models: expected several models, got one {type(models).__name__}; "
+                "pass a list"
+            )
         self.models, self.softmax = list(models), bool(softmax)
         if not self.models:
             raise ValueError("Ensemble: models: expected at least one")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 
 class Progress:
     """A tqdm bar over samples, or nothing; tqdm is imported only when a bar is shown.
 
-    tqdm's own figures are samples/s and the time left; loss and accuracy of the last epoch follow.
+    tqdm's own figures are samples/s and the time left. Loss and accuracy follow, of the epoch that
+    runs as far as it is done, and what was measured at the end of the last one.
 
     Args:
         samples: of the whole fit, or None when it is not known.
@@ -18,6 +20,7 @@ class Progress:
     def __init__(self, samples: int | None, done: int, epochs: int, enabled: bool) -> None:
         self._bar: Any = None
         self._epochs = epochs
+        self._figures: dict[str, str] = {}
         if enabled:
             from tqdm.auto import tqdm
 
@@ -28,14 +31,14 @@ class Progress:
         if self._bar is not None:
             self._bar.update(samples)
 
-    def show(self, epoch: int, values: dict[str, Any]) -> None:
-        """The figures of an epoch that ended."""
+    def show(self, epoch: int, values: Callable[[], dict[str, Any]]) -> None:
+        """The figures of an epoch that runs or has ended, drawn when the bar is drawn next."""
         if self._bar is not None:
-            figures = {
-                name: f"{value:.4g}" for name, value in values.items() if isinstance(value, float)
-            }
+            for name, value in values().items():
+                if isinstance(value, float):
+                    self._figures[name] = f"{value:.4g}"
             self._bar.set_description(f"epoch {epoch}/{self._epochs}", refresh=False)
-            self._bar.set_postfix(figures, refresh=False)
+            self._bar.set_postfix(self._figures, refresh=False)
 
     def __enter__(self) -> Progress:
         return self
