@@ -158,7 +158,7 @@ static double T_(part_work)(const T_(product) *g, int64_t down, int64_t across) 
  * cost included, and no thread joins for less work than that costs. */
 static void T_(choose_grid)(T_(product) *g, int threads) {
     const double alone = T_(part_work)(g, 1, 1);
-    double most = alone / NNL_GEMM_REGION_WORK;
+    double most = alone / NNL_GEMM_SHARE_WORK;
     int64_t parts = most >= threads ? threads : (int64_t)most;
     int64_t tiles_down = nnl_ceil_div(g->m, NNL_GEMM_MR), tiles_across = nnl_ceil_div(g->n, NR);
     double best = NNL_GEMM_REGION_GAIN * alone - NNL_GEMM_REGION_WORK;
@@ -213,7 +213,7 @@ static int64_t T_(split)(const T_(product) *g, int threads) {
     double whole = T_(work)(g->m, g->n, g->k, 0);
     double parts = T_(work)(g->m, g->n - rest.n, g->k, 0) + T_(turned_work)(&rest);
     parts += NNL_GEMM_SPLIT_WORK;
-    bool serial = threads == 1 || whole < 3 * NNL_GEMM_REGION_WORK;
+    bool serial = threads == 1 || whole < 2 * NNL_GEMM_SHARE_WORK;
     return serial && parts < NNL_GEMM_SPLIT_GAIN * whole ? rest.n : 0;
 }
 

@@ -47,20 +47,41 @@ static inline int64_t T_(panel_height)(T_(panels) panels, int64_t panel) {
 }
 
 /* x after the activation; or, with the activation's output y, x times its derivative there. */
+static inline vreal T_(rectified)(vreal x, vreal y) {
+    return V_(select)(V_(le)(y, V_(zero)()), V_(zero)(), x);
+}
 static inline vreal T_(activated)(vreal x, int activation) {
-    if (activation == NNL_RELU) return V_(select)(V_(le)(x, V_(zero)()), V_(zero)(), x);
     return activation == NNL_SIGMOID ? V_(sigmoid)(x) : V_(tanh)(x);
 }
 static inline vreal T_(gated)(vreal x, vreal y, int activation) {
     const vreal one = V_(set)(1);
-    if (activation == NNL_RELU) return V_(select)(V_(le)(y, V_(zero)()), V_(zero)(), x);
     if (activation == NNL_SIGMOID) return V_(mul)(x, V_(mul)(y, V_(sub)(one, y)));
     return V_(mul)(x, V_(fnma)(y, y, one));
 }
 
-/* Finishes rows x columns outputs at c that have just been stored and are still in cache. */
+/* Finishes rows x columns outputs at c that have just been stored and are still in cache: for ReLU,
+ * whose arithmetic is shorter than a branch, */
+static void T_(finish_relu)(int64_t rows, int64_t columns, real *c, const real *gate, int64_t row) {
+    const int rest = (int)(columns % VLANES);
+    for (int64_t i = 0; i < rows; i++, c += row, gate += row) {
+        int64_t j = 0;
+        for (; j < columns - rest; j += VLANES) {
+            V_(store)(c + j, T_(rectified)(V_(load)(c + j), V_(load)(gate + j)));
+        }
+        if (rest > 0) {
+            vreal x = T_(rectified)(V_(load_n)(c + j, rest), V_(load_n)(gate + j, rest));
+            V_(store_n)(c + j, x, rest);
+        }
+    }
+}
+
+/* and for all. */
 static void T_(finish)(const T_(product) *g, int64_t rows, int64_t columns, real *c) {
     const real *gate = g->gate ? g->gate + (c - g->c) : NULL;
+    if (g->activation == NNL_RELU) {
+        T_(finish_relu)(rows, columns, c, gate ? gate : c, g->c_row);
+        return;
+    }
     for (int64_t i = 0; i < rows; i++, c += g->c_row) {
         for (int64_t j = 0; j < columns; j += VLANES) {
             int lanes = (int)nnl_min(VLANES, columns - j);

@@ -12,15 +12,15 @@ Clock = Callable[[], float]
 
 # Shortest time worth reading a clock for, in seconds: 1,000 times the cost of two readings.
 SHORTEST_SAMPLE = 2e-3
-SAMPLES_PER_TURN = 3
+SAMPLES_PER_TURN = 6
 LEAST_ROUNDS = 3
 # While the samples of one of them spread by more than NOISY, measuring goes on, for up to PATIENCE
 # times as long.
 NOISY = 0.25
 PATIENCE = 3
 # Pause before a turn, in seconds: thread pools spin for a while after their last work (OpenBLAS
-# about 25 ms), and would take the next contender's cores.
-SETTLE = 0.03
+# for 2^28 cycles, 70 to 110 ms), and would take the next contender's cores.
+SETTLE = 0.15
 # Untimed calls at the start of a turn fill the caches and wake the pool again, for this long.
 WARM_UP = 5e-3
 
@@ -105,7 +105,7 @@ def measure(
         contenders: what to call, by name.
         seconds: about how long to measure each of them, up to three times that on a noisy
             machine; at least three rounds are run.
-        settle: pause before each turn, in seconds; default 30 ms when there are several.
+        settle: pause before each turn, in seconds; default 150 ms when there are several.
         clock: what reads the time, in seconds.
 
     Returns:
