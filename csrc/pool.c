@@ -22,8 +22,11 @@
 #include "base.h"
 #include "small_code.h"
 
-/* How long a thread looks out for work, or for the end of others' work, before it sleeps. */
-#define SPIN_SECONDS 2e-4
+/* How long a worker looks out for work before it sleeps: over what a program does between two
+ * batches, for a thread that is woken may start on the caller's own core, and take milliseconds to
+ * leave it. And how long a caller looks out for the end of others' work. */
+#define WORKER_SECONDS 5e-3
+#define CALLER_SECONDS 1e-4
 #define LOOKS 64 /* between two looks at the clock */
 
 /* Fields of the ticket, from the low end: pieces (11 bits), next piece (11 bits), region (42). */
@@ -89,10 +92,10 @@ static bool work_is_there(void) {
 }
 static bool work_is_done(void) { return atomic_load(&unfinished) == 0; }
 
-/* Looks until `happened`, for a while; true when it did. */
-static bool look_out(bool (*happened)(void)) {
+/* Looks until `happened`, for so many seconds; true when it did. */
+static bool look_out(bool (*happened)(void), double seconds) {
     if (atomic_load_explicit(&crowded, memory_order_relaxed)) return happened();
-    double end = seconds_now() + SPIN_SECONDS;
+    double end = seconds_now() + seconds;
     do {
         for (int i = 0; i < LOOKS; i++) {
             if (happened()) return true;
@@ -106,7 +109,7 @@ static void *work(void *unused) {
     (void)unused;
     for (;;) {
         while (take_piece()) continue;
-        if (look_out(work_is_there)) continue;
+        if (look_out(work_is_there, WORKER_SECONDS)) continue;
         pthread_mutex_lock(&lock);
         atomic_fetch_add(&sleepers, 1);
         while (!has_piece(atomic_load(&ticket))) pthread_cond_wait(&work_came, &lock);
@@ -140,7 +143,7 @@ static void wake_workers(int wanted) {
 }
 
 static void wait_for_others(void) {
-    if (work_is_done() || look_out(work_is_done)) return;
+    if (work_is_done() || look_out(work_is_done, CALLER_SECONDS)) return;
     pthread_mutex_lock(&lock);
     atomic_store(&caller_sleeps, 1);
     while (!work_is_done()) pthread_cond_wait(&work_ended, &lock);

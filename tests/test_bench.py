@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,7 +20,7 @@ import nnlite as nn
 from nnlite import _native
 from nnlite.bench import cli, facts, plot, report, timing, workloads
 from nnlite.bench.peers import PEERS, PeerError, select_peers
-from nnlite.bench.roofline import Roofline, last_level_cache, region_cost
+from nnlite.bench.roofline import Roofline, has_cores, last_level_cache, region_cost
 from nnlite.bench.runner import DisagreementError, Result, check_value, expected_value, run_workload
 
 OTHERS = [name for name in PEERS if name not in ("nnlite", "torch-compile")]
@@ -185,6 +186,26 @@ def test_noise_prolongs_measuring():
         task = {name: clock.task(name, durations)}
         counts[name] = len(timing.measure(task, seconds=0.5, clock=clock)[name].samples)
     assert counts["noisy"] >= 1.8 * counts["quiet"]  # three times as long, calls half as fast
+
+
+@pytest.mark.parametrize("lost", [3, 10**9])
+def test_rounds_without_all_cores_are_measured_again(lost):
+    """The first rounds, at twice the time; or all of them, which then count and are marked."""
+    clock, asked = Clock(), itertools.count()
+    slow = clock.task("slow", itertools.chain([0.02] * 40, itertools.repeat(0.01)))
+    found = timing.measure(
+        {"slow": slow}, 0.5, settle=0, clock=clock, has_cores=lambda: next(asked) >= lost
+    )["slow"]
+    assert found.undisturbed == (lost == 3)
+    if lost == 3:
+        assert next(asked) - 1 > lost + timing.LEAST_ROUNDS
+    assert len(found.samples) >= timing.LEAST_ROUNDS * timing.SAMPLES_PER_TURN
+
+
+def test_cores_are_there_for_one_thread_and_missing_for_more_than_there_are():
+    assert has_cores(1)
+    if nn._native.build_facts()["threads"] != "none":
+        assert not has_cores(64 * (os.cpu_count() or 1))
 
 
 def test_median_best_and_spread():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,13 @@ from numpy.typing import NDArray
 
 from nnlite.bench.cases import Case, make_inputs
 from nnlite.bench.peers import PEERS, Kernel, Peer, PeerError
-from nnlite.bench.roofline import Roofline, copy_probe, fma_probe, last_level_cache
+from nnlite.bench.roofline import (
+    Roofline,
+    copy_probe,
+    fma_probe,
+    has_cores,
+    last_level_cache,
+)
 from nnlite.bench.runner import OWN, Comparison, DisagreementError
 from nnlite.bench.threads import thread_limit
 from nnlite.bench.timing import NOISY, Measurement, measure
@@ -156,7 +163,10 @@ def run_case(case: Case, peers: Sequence[Peer], seconds: float) -> KernelResult:
         kernels, skipped = _contenders(case, peers)
         runs, amounts = probes(case)
         runs.update((name, kernel.run) for name, kernel in kernels.items())
-        measurements = measure(runs, seconds, SETTLE_ALONE if case.threads == 1 else None)
+        measurements = measure(
+            runs, seconds, SETTLE_ALONE if case.threads == 1 else None,
+            has_cores=partial(has_cores, case.threads),
+        )  # fmt: skip
     for name, kernel in kernels.items():
         measurements[name] = measurements[name].divided(kernel.repeats)
     return KernelResult(case, measurements, amounts, skipped)

@@ -147,6 +147,8 @@ def summary(results: Sequence[Comparison], peers: Sequence[str], other_load: flo
         lines.append(
             f"{MARK} noisy: the middle half of the samples spreads over more than {NOISY:.0%}"
         )
+    if not all(m.undisturbed for result in results for m in result.measurements.values()):
+        lines.append("Some were measured while the machine did not have all its cores: run again")
     return "\n".join(lines + load_warning(other_load))
 
 

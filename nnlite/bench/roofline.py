@@ -21,6 +21,9 @@ from nnlite import _native
 FMA_SECONDS = 5e-3
 ROUNDS = 5
 REGION_ROUNDS = 2001
+CORE_SECONDS = 5e-4
+# Share of `threads` times the peak of one thread that cores of their own reach.
+WHOLE = 0.8
 # Both arrays of the copy, in bytes: each at least this, and twice the last-level cache.
 COPY_BYTES = 64 << 20
 COPY_BYTES_MOST = 512 << 20
@@ -102,6 +105,18 @@ def fma_peak(dtype: type[np.floating], threads: int, rounds: int = ROUNDS) -> fl
     """FMA peak in 1e9 operations per second."""
     probe, flops = fma_probe(dtype, threads, rounds=rounds)
     return flops / _best(probe, rounds) / 1e9
+
+
+def has_cores(threads: int) -> bool:
+    """Whether several threads compute nearly as much as they would on a core each.
+
+    Hosts of virtual machines at times run two virtual cores on one physical core, for seconds.
+    """
+    if threads < 2:
+        return True
+    one, all_of_them = (fma_probe(np.float32, t, CORE_SECONDS, 3) for t in (1, threads))
+    rates = [flops / _best(probe, 5) for probe, flops in (one, all_of_them)]
+    return rates[1] > WHOLE * threads * rates[0]
 
 
 def region_cost(threads: int, rounds: int = REGION_ROUNDS) -> float:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+import nnlite as nn
 from nnlite.bench.baseline import MLP
 from nnlite.bench.peers import PEERS, Peer
+from nnlite.bench.roofline import has_cores
 from nnlite.bench.timing import Measurement, measure
 from nnlite.bench.workloads import Task, Workload, make_task
 
@@ -118,4 +121,5 @@ def run_workload(
             skipped[peer.name] = str(error)
             continue
         check_value(peer.name, task, contenders[peer.name](), expected)
-    return Result(workload, measure(contenders, seconds), skipped)
+    cores = partial(has_cores, nn.get_num_threads())
+    return Result(workload, measure(contenders, seconds, has_cores=cores), skipped)

@@ -21,8 +21,11 @@ PATIENCE = 3
 # Pause before a turn, in seconds: thread pools spin for a while after their last work (OpenBLAS
 # for 2^28 cycles, 70 to 110 ms), and would take the next contender's cores.
 SETTLE = 0.15
-# Untimed calls at the start of a turn fill the caches and wake the pool again, for this long.
-WARM_UP = 5e-3
+# Rounds left out for want of cores, over those counted, before all are counted.
+MOST_LEFT_OUT = 4
+# Untimed calls at the start of a turn fill the caches and wake the pool again, for this long: a woken
+# thread may start on the caller's core, and some systems take 25 ms to move it.
+WARM_UP = 0.03
 
 
 @dataclass
@@ -32,10 +35,12 @@ class Measurement:
     Args:
         calls: number of calls between two readings of the clock.
         samples: one time per call for each pair of readings.
+        undisturbed: False when the machine did not have all its cores for the samples.
     """
 
     calls: int
     samples: list[float] = field(default_factory=list)
+    undisturbed: bool = True
 
     @property
     def median(self) -> float:
@@ -55,7 +60,8 @@ class Measurement:
 
     def divided(self, parts: int) -> Measurement:
         """The times of each part, when a call does the same so many times."""
-        return Measurement(self.calls * parts, [sample / parts for sample in self.samples])
+        samples = [sample / parts for sample in self.samples]
+        return Measurement(self.calls * parts, samples, self.undisturbed)
 
 
 def timed(function: Callable[[], object], calls: int, clock: Clock) -> float:
@@ -98,6 +104,7 @@ def measure(
     seconds: float = 1.0,
     settle: float | None = None,
     clock: Clock = time.perf_counter,
+    has_cores: Callable[[], bool] = lambda: True,
 ) -> dict[str, Measurement]:
     """Measures callables in turns, round after round, each round starting with another one.
 
@@ -107,6 +114,8 @@ def measure(
             machine; at least three rounds are run.
         settle: pause before each turn, in seconds; default 150 ms when there are several.
         clock: what reads the time, in seconds.
+        has_cores: tells whether all cores are there now. A round between two answers of which one
+            is no is measured again, unless that is so for four rounds of five.
 
     Returns:
         The measurement of each, by name.
@@ -119,15 +128,26 @@ def measure(
         for name, function in contenders.items()
     }
     names = list(contenders)
-    spent, round_number, budget = 0.0, 0, seconds * len(names)
+    spent, round_number, left_out, budget = 0.0, 0, 0, seconds * len(names)
 
     def enough() -> bool:
         quiet = all(measurement.spread <= NOISY for measurement in results.values())
         return round_number >= LEAST_ROUNDS and spent >= budget * (1 if quiet else PATIENCE)
 
+    before = has_cores()
     while not enough():
-        first = round_number % len(names)
+        first, taken = round_number % len(names), 0.0
         for name in names[first:] + names[:first]:
-            spent += take_turn(contenders[name], results[name], settle, clock)
-        round_number += 1
+            taken += take_turn(contenders[name], results[name], settle, clock)
+        time.sleep(settle)  # others still spin
+        after = has_cores()
+        if not (before and after) and left_out < MOST_LEFT_OUT * (round_number + 1):
+            left_out += 1
+            for measurement in results.values():
+                del measurement.samples[-SAMPLES_PER_TURN:]
+        else:
+            for measurement in results.values():
+                measurement.undisturbed &= before and after
+            spent, round_number = spent + taken, round_number + 1
+        before = after
     return results
