@@ -25,7 +25,7 @@
 /* How long a worker looks out for work before it sleeps: over what a program does between two
  * batches, for a thread that is woken may start on the caller's own core, and take milliseconds to
  * leave it. And how long a caller looks out for the end of others' work. */
-#define WORKER_SECONDS 5e-3
+#define WORKER_SECONDS 2e-3
 #define CALLER_SECONDS 1e-4
 #define LOOKS 64 /* between two looks at the clock */
 

@@ -18,7 +18,7 @@ from ._criteria import IGNORE_INDEX
 _empty = np.empty
 _ndarray = np.ndarray
 _from_buffer = _native.from_buffer
-_FLOAT32 = _check.FLOAT32
+_FLOAT32, _FLOAT64 = _check.FLOAT32, _check.FLOAT64
 _NULL = _native.NULL
 
 ACTIVATIONS = {
@@ -96,12 +96,12 @@ def matmul(
     if (  # the shortest way for plain arrays: on small products the checks are most of the time
         type(a) is _ndarray
         and type(b) is _ndarray
-        and a.dtype is _FLOAT32
-        and b.dtype is _FLOAT32
+        and (dtype := a.dtype) is b.dtype
+        and (dtype is _FLOAT32 or dtype is _FLOAT64)
         and a.flags.carray
         and b.flags.carray
     ):
-        kernels = _native.F32
+        kernels = _native.F32 if dtype is _FLOAT32 else _native.F64
     else:
         if _traced(a, b):
             call = _recorded("matmul", out)
