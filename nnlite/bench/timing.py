@@ -23,8 +23,8 @@ PATIENCE = 3
 SETTLE = 0.15
 # Rounds left out for want of cores, over those counted, before all are counted.
 MOST_LEFT_OUT = 4
-# Untimed calls at the start of a turn fill the caches and wake the pool again, for this long: a woken
-# thread may start on the caller's core, and some systems take 25 ms to move it.
+# Untimed calls at the start of a turn fill the caches and wake the pool again, for this long: a
+# woken thread may start on the caller's core, and some systems take 25 ms to move it.
 WARM_UP = 0.03
 
 
