@@ -24,6 +24,9 @@ class ConstantLR(Schedule):
         factor: at least 0; with factor 1 the rate never changes.
         total_iters: at least 0.
         interval: "epoch" or "batch".
+
+    Raises:
+        TypeError, ValueError: an argument is of another kind, or outside its range.
     """
 
     def __init__(
@@ -49,6 +52,9 @@ class StepLR(Schedule):
         step_size: steps between two changes, at least 1.
         gamma: factor of a change, above 0.
         interval: "epoch" or "batch".
+
+    Raises:
+        TypeError, ValueError: an argument is of another kind, or outside its range.
     """
 
     def __init__(
@@ -70,6 +76,9 @@ class MultiStepLR(Schedule):
         milestones: steps at which the rate changes, at least 0 each.
         gamma: factor of a change, above 0.
         interval: "epoch" or "batch".
+
+    Raises:
+        TypeError, ValueError: an argument is of another kind, or outside its range.
     """
 
     def __init__(
@@ -96,6 +105,9 @@ class ExponentialLR(Schedule):
         optimizer: the optimiser whose rate is set.
         gamma: factor of each step, above 0.
         interval: "epoch" or "batch".
+
+    Raises:
+        TypeError, ValueError: an argument is of another kind, or outside its range.
     """
 
     def __init__(self, optimizer: Optimizer, gamma: float, interval: str = "epoch") -> None:
@@ -114,6 +126,9 @@ class PolynomialLR(Schedule):
         total_iters: steps until 0, at least 1.
         power: above 0.
         interval: "epoch" or "batch".
+
+    Raises:
+        TypeError, ValueError: an argument is of another kind, or outside its range.
     """
 
     def __init__(
@@ -141,6 +156,9 @@ class CosineAnnealingLR(Schedule):
         eta_min: lowest rate, at least 0.
         interval: "epoch" or "batch".
 
+    Raises:
+        TypeError, ValueError: an argument is of another kind, or outside its range.
+
     Source: Loshchilov, Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR 2017.
     """
 
@@ -165,6 +183,9 @@ class CosineAnnealingWarmRestarts(Schedule):
         T_mult: how many times longer each period is than the one before, an integer from 1.
         eta_min: lowest rate, at least 0.
         interval: "epoch" or "batch".
+
+    Raises:
+        TypeError, ValueError: an argument is of another kind, or outside its range.
 
     Source: Loshchilov, Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR 2017.
     """
@@ -201,6 +222,9 @@ class LinearLR(Schedule):
         end_factor: at least 0.
         total_iters: at least 1.
         interval: "epoch" or "batch".
+
+    Raises:
+        TypeError, ValueError: an argument is of another kind, or outside its range.
     """
 
     def __init__(
@@ -228,6 +252,9 @@ class WarmupLR(Schedule):
         optimizer: the optimiser whose rate is set.
         total_iters: steps until the base rate, at least 1.
         interval: "batch" or "epoch".
+
+    Raises:
+        TypeError, ValueError: an argument is of another kind, or outside its range.
 
     Source: Goyal et al., "Accurate, Large Minibatch SGD", 2017, section 2.2.
     """
@@ -312,7 +339,8 @@ class OneCycleLR(Schedule):
     def _rates(self, t: np.ndarray) -> np.ndarray:
         if t.max(initial=0) > self.total_steps:
             raise ValueError(
-                f"OneCycleLR: step {t.max()} is beyond total_steps, {self.total_steps}"
+                f"OneCycleLR: step {t.max()} is beyond total_steps, {self.total_steps}; pass "
+                "epochs and steps_per_epoch, the batches of an epoch"
             )
         begin, found = 0.0, np.empty(t.shape)
         for end, start, stop in self._phases():
@@ -333,6 +361,9 @@ class InverseScalingLR(Schedule):
         optimizer: the optimiser whose rate is set.
         power_t: at least 0.
         interval: "batch" or "epoch".
+
+    Raises:
+        TypeError, ValueError: an argument is of another kind, or outside its range.
     """
 
     def __init__(self, optimizer: Optimizer, power_t: float = 0.5, interval: str = "batch") -> None:
