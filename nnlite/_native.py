@@ -140,6 +140,7 @@ _ARRAY = {
 NULL = _build.ffi.NULL
 F32, F64 = (KERNELS[np.dtype(kind)] for kind in (np.float32, np.float64))
 from_buffer = _from_buffer  # from_buffer(kernels.array, array): pointer() for a known dtype
+INT64S = _ARRAY[np.dtype(np.int64)]  # and for indices
 
 
 def kernels(dtype: Any) -> SimpleNamespace:

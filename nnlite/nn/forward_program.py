@@ -12,6 +12,8 @@ from .._config import _State
 from .module import Module
 from .parameter import Parameter
 
+_from_buffer = _native.from_buffer
+
 
 class ForwardProgram:
     """The forward pass of a chain of layers, recorded once and run by one C call.
@@ -25,13 +27,18 @@ class ForwardProgram:
         width: columns of an input row.
     """
 
-    __slots__ = ("_arenas", "_kernel", "_steps", "dtype", "outputs", "width")
+    __slots__ = ("_arenas", "_array", "_count", "_kernel", "_steps", "dtype", "outputs", "width")
 
     def __init__(self, plan: Sequence[Any], parameters: Sequence[Parameter], width: int) -> None:
         self._arenas = list({id(p._arena): p._arena for p in parameters}.values())
         self._steps = _native.structs("step", len(plan))
         self.dtype, self.width, self.outputs = parameters[0].dtype, width, width
-        self._kernel = _native.KERNELS[self.dtype].Program_updateOutput
+        kernels = _native.KERNELS[self.dtype]
+        self._kernel, self._array, self._count = (
+            kernels.Program_updateOutput,
+            kernels.array,
+            len(plan),
+        )
         for step, (module, activation) in zip(self._steps, plan, strict=True):
             step.inputs = self.outputs
             module._record(step, activation and activation.fused)
@@ -39,14 +46,19 @@ class ForwardProgram:
 
     def current(self) -> bool:
         """True while the parameters are where they were when this was recorded."""
-        return not any([arena.retired for arena in self._arenas])
+        for arena in self._arenas:  # noqa: SIM110 - the loop is quicker than a generator
+            if arena.retired:
+                return False
+        return True
 
     def run(self, x: np.ndarray) -> np.ndarray:
         """The output (N, outputs) for a C-contiguous x (N, width) of the dtype."""
-        rows = x.shape[0]
+        rows, array = len(x), self._array
         out = np.empty((rows, self.outputs), self.dtype)
-        steps, pointer = self._steps, _native.pointer
-        status = self._kernel(rows, len(steps), steps, pointer(x), pointer(out), _State.threads)
+        status = self._kernel(
+            rows, self._count, self._steps, _from_buffer(array, x), _from_buffer(array, out),
+            _State.threads,
+        )  # fmt: skip
         if status:
             _native.fail("predict", status)
         return out

@@ -117,9 +117,11 @@ class Sequential(Module):
             and X.flags.carray
             and type(batch_size) is int
             and X.ndim == 2
-            and len(X) <= batch_size
+            and 0 < len(X) <= batch_size
+            and X.shape[1] == program.width
+            and program.current()
         ):
-            return self._infer(X)
+            return program.run(X)
         return super().predict(X, batch_size)
 
     def _check_backward(self, grad_output: np.ndarray) -> None:

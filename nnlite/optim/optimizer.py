@@ -208,6 +208,13 @@ class Optimizer:
             ])  # fmt: skip
         return self._native_segments, len(found), self._numbers
 
+    def _is_prepared(self, segments: Any) -> bool:
+        """True while these are the segments that `_native_step` would give."""
+        for part in self._segments:
+            if part.arena.retired:
+                return False
+        return bool(self._segments) and segments is self._native_segments
+
     def step(self) -> None:
         """Changes every parameter by its gradient, once."""
         parts, count, numbers = self._native_step()

@@ -22,6 +22,8 @@ from ..nn.sequential import Sequential
 from ..optim import Optimizer
 from .rows import NotFiniteError, Rows, Sums, ignored
 
+_from_buffer = _native.from_buffer
+
 CRITERIA = {SoftmaxCE: _native.CROSS_ENTROPY, NLLLoss: _native.NLL, MSELoss: _native.MSE}
 
 
@@ -180,7 +182,10 @@ class Program:
         for module, weight, bias in self._linears:
             if module.weight is not weight or module.bias is not bias:
                 return False
-        return not any([arena.retired for arena in self._arenas])
+        for arena in self._arenas:  # noqa: SIM110 - the loop is quicker than a generator
+            if arena.retired:
+                return False
+        return True
 
     # Running.
 
@@ -379,8 +384,9 @@ class Program:
 
     def step(self, x: np.ndarray, y: np.ndarray) -> int:
         """Trains on one batch that `takes` accepts; the status. The shortest way into C."""
-        pointer, data = _native.pointer, self._data
-        source, target = pointer(x), pointer(y)
+        data, room, optimizer = self._data, self._kernels.array, self.optimizer
+        source = _from_buffer(room, x)
+        target = _from_buffer(_native.INT64S if self.classes else room, y)
         self._bound = (y, source, target)
         data.rows = data.source = len(x)
         data.input, data.target = source, target
@@ -392,6 +398,6 @@ class Program:
             t.sums = self._unread
             self._begin(0, 0, 1)
             self._steps_alone = True
-        elif self._random or self.optimizer._native_step()[0] is not self._segments:
+        elif self._random or not optimizer._is_prepared(self._segments):
             self._begin(0, 0, 1)
         return self.run_prepared()
