@@ -98,8 +98,6 @@ class Trainer:
         self.seed = check_seed("Trainer", "seed", seed)
         self.checkpoint = None if checkpoint is None else os.fspath(checkpoint)
         self.every = None if every is None else _check.size("Trainer", "every", every)
-        if every is not None and checkpoint is None:
-            raise ValueError("Trainer: every: says when to save; pass the file as checkpoint=")
         self.epoch, self.steps, self.stop = 0, 0, False
         self._position: Position | None = None  # of the last fit
         self._attached: dict[str, Any] = {}  # schedule, callbacks of the last fit

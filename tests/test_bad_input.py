@@ -254,8 +254,6 @@ CASES = {
                        "batch_size: expected at least 1"),
     "predict, True": (lambda b: b.model.predict(b.x, True), TypeError, "an integer, got bool"),
     "seed": (lambda b: nn.manual_seed(-1), ValueError, r"expected 0 <= n < 2\*\*64, got -1"),
-    "Trainer, every": (lambda b: nn.Trainer(b.model, nn.MSELoss(), b.sgd, every=5), ValueError,
-        "pass the file as checkpoint="),
     "fit, no weight": (lambda b: b.trainer.fit(b.x, b.y, 1, sample_weight=np.zeros(len(b.x))),
         ValueError, "every row weighs 0"),
     "Trainer, seed": (lambda b: nn.Trainer(b.model, nn.MSELoss(), b.sgd, 1.5), TypeError,

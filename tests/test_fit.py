@@ -416,8 +416,7 @@ def test_schedules(tmp_path, monkeypatch, schedule, eager, stop):
         model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
         optimizer = nn.optim.Adam(model.parameters(), lr=0.05)
         made = schedule(optimizer)
-        every = 1 if path is not None else None
-        trainer = nn.Trainer(model, nn.SoftmaxCE(), optimizer, 3, checkpoint=path, every=every)
+        trainer = nn.Trainer(model, nn.SoftmaxCE(), optimizer, 3, checkpoint=path, every=1)
         try:
             history = trainer.fit(X, y, 4, 8, verbose=0, schedule=made, **more)
         except StopError:
