@@ -1,6 +1,8 @@
 /* base.c: status texts, build facts, overflow checks and aligned scratch memory. */
+#define _POSIX_C_SOURCE 200809L
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #if defined(__unix__) || defined(__APPLE__)
 #include <unistd.h>
 #endif
@@ -55,6 +57,16 @@ bool nnl_size_ok(int64_t a, int64_t b, int64_t unit) {
     if (a < 0 || b < 0 || unit < 1) return false;
     if (a == 0 || b == 0) return true;
     return a <= INT64_MAX / b && a * b <= INT64_MAX / unit;
+}
+
+double nnl_seconds(void) {
+    struct timespec t;
+#if defined(__unix__) || defined(__APPLE__)
+    clock_gettime(CLOCK_MONOTONIC, &t);
+#else
+    timespec_get(&t, TIME_UTC);
+#endif
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 void *nnl_alloc(int64_t count, int64_t unit) {

@@ -37,6 +37,9 @@ static inline bool nnl_overlap(const void *a, int64_t a_bytes, const void *b, in
 void *nnl_alloc(int64_t count, int64_t unit);
 void nnl_free(void *memory);
 
+/* Seconds since some moment. Speed may depend on it, never a bit of a result. */
+double nnl_seconds(void);
+
 /* Bytes of a core's second-level cache. Speed may depend on it, never a bit of a result. */
 int64_t nnl_second_cache(void);
 

@@ -63,6 +63,7 @@ typedef struct {
     uint32_t purpose, counter; /* counter: one for each forward pass in training */
     /* For training only: */
     void *output;     /* [BUFFER] [batch, outputs]: kept for backward */
+    void *gradOutput; /* [BUFFER] [batch, outputs]: two layers' may be one, see nnl_training */
     void *gradWeight; /* [inputs, outputs], for a Linear */
     void *gradBias;   /* [outputs] [OPTIONAL], for a Linear */
 } nnl_step;
@@ -142,6 +143,13 @@ typedef struct {
     int64_t correct, counted; /* rows classified right, of so many */
 } nnl_sums;
 
+/* How long a row takes with its batch shared by threads, and layer by layer; kept by Training_run. */
+typedef struct {
+    int32_t turn; /* batches of this period so far */
+    int32_t shared_is_quicker;
+    double shared, alone; /* seconds of the quickest trial */
+} nnl_pace;
+
 /* A network, its loss, its optimiser, its data, and where in them training stands. */
 typedef struct {
     int64_t count, batch; /* layers; rows of a full batch */
@@ -152,12 +160,14 @@ typedef struct {
     nnl_optimizer *optimizer;
     void *input, *target, *weight; /* [BUFFER] one gathered batch */
     int64_t *index;                /* [BUFFER] [batch] */
-    void *grad[2];                 /* [BUFFER] [batch, widest value of any layer] */
-    nnl_data data, held_out;       /* held_out.rows may be 0 */
-    void *held_output;             /* [BUFFER] [min(held_out.rows, 4096), outputs of the last] */
-    void *outputs;                 /* [OUT] [data.rows, outputs] [OPTIONAL]: of every batch */
-    int64_t *order;                /* [OPTIONAL] [data.rows]: of the rows, or of the subset */
-    int32_t shuffle;               /* 1: each epoch writes a new order from (seed, epoch) */
+    int32_t team;  /* threads that may share a batch, or 0. With them `input` has room for as many
+                   * copies, and no two Linears share a gradOutput */
+    nnl_pace pace; /* [BUFFER] zero at first; of no result a bit depends on it */
+    nnl_data data, held_out; /* held_out.rows may be 0 */
+    void *held_output;       /* [BUFFER] [min(held_out.rows, 4096), outputs of the last] */
+    void *outputs;           /* [OUT] [data.rows, outputs] [OPTIONAL]: of every batch */
+    int64_t *order;          /* [OPTIONAL] [data.rows]: of the rows, or of the subset */
+    int32_t shuffle;         /* 1: each epoch writes a new order from (seed, epoch) */
     uint64_t seed;
     int64_t epoch, position; /* the next batch: its epoch and its number in it */
     /* One run: */
@@ -166,6 +176,7 @@ typedef struct {
     nnl_sums *sums;      /* [INOUT] one for each epoch touched; the first goes on from its value */
     nnl_sums *held_sums; /* [OUT] likewise, for each epoch that ends */
     double last_loss;    /* [OUT] of the last batch */
+    int32_t shared;      /* [OUT] threads that shared the last batch; 1: each layer for itself */
     int64_t bad_row;     /* [OUT] on NNL_EINDEX */
     int32_t status;      /* [OUT] enum nnl_status */
 } nnl_training;

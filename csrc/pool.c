@@ -16,7 +16,6 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base.h"
@@ -81,12 +80,6 @@ static void relax(void) {
 #endif
 }
 
-static double seconds_now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static bool work_is_there(void) {
     return has_piece(atomic_load_explicit(&ticket, memory_order_relaxed));
 }
@@ -95,13 +88,13 @@ static bool work_is_done(void) { return atomic_load(&unfinished) == 0; }
 /* Looks until `happened`, for so many seconds; true when it did. */
 static bool look_out(bool (*happened)(void), double seconds) {
     if (atomic_load_explicit(&crowded, memory_order_relaxed)) return happened();
-    double end = seconds_now() + seconds;
+    double end = nnl_seconds() + seconds;
     do {
         for (int i = 0; i < LOOKS; i++) {
             if (happened()) return true;
             relax();
         }
-    } while (seconds_now() < end);
+    } while (nnl_seconds() < end);
     return false;
 }
 

@@ -27,6 +27,31 @@ from .training.program import Program, compiled
 from .training.rows import NotFiniteError, Rows, Sums, ignored
 
 
+def _require_parts(model: Any, loss: Any, optimizer: Any) -> None:
+    """Raises unless this is a model, a loss, and an optimiser of the model."""
+    for name, value, kind in (
+        ("model", model, Module),
+        ("loss", loss, Loss),
+        ("optimizer", optimizer, Optimizer),
+    ):
+        if not isinstance(value, kind):
+            made = f"; pass {value.__name__}(...), not the class" if isinstance(value, type) else ""
+            raise TypeError(
+                f"Trainer: {name}: expected {kind.__name__}, got {_check.describe(value)}{made}"
+            )
+    if isinstance(optimizer, LBFGS):
+        raise TypeError(
+            "Trainer: optimizer: LBFGS computes the loss several times in a step, over all "
+            "rows; call optimizer.step(closure) as its docstring shows, or take another one"
+        )
+    own = {id(p) for p in model.parameters()}
+    if not any(id(p) in own for p in optimizer.parameters):
+        raise ValueError(
+            "Trainer: optimizer: none of its parameters belongs to the model; "
+            "make it from model.parameters()"
+        )
+
+
 class Trainer:
     """Trains a model: forward, loss, backward, optimiser, batch after batch.
 
@@ -69,31 +94,7 @@ class Trainer:
         checkpoint: str | os.PathLike[str] | None = None,
         every: int | None = None,
     ) -> None:
-        for name, value, kind in (
-            ("model", model, Module),
-            ("loss", loss, Loss),
-            ("optimizer", optimizer, Optimizer),
-        ):
-            if not isinstance(value, kind):
-                made = (
-                    f"; pass {value.__name__}(...), not the class"
-                    if isinstance(value, type)
-                    else ""
-                )
-                raise TypeError(
-                    f"Trainer: {name}: expected {kind.__name__}, got {_check.describe(value)}{made}"
-                )
-        if isinstance(optimizer, LBFGS):
-            raise TypeError(
-                "Trainer: optimizer: LBFGS computes the loss several times in a step, over all "
-                "rows; call optimizer.step(closure) as its docstring shows, or take another one"
-            )
-        own = {id(p) for p in model.parameters()}
-        if not any(id(p) in own for p in optimizer.parameters):
-            raise ValueError(
-                "Trainer: optimizer: none of its parameters belongs to the model; "
-                "make it from model.parameters()"
-            )
+        _require_parts(model, loss, optimizer)
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.seed = check_seed("Trainer", "seed", seed)
         self.checkpoint = None if checkpoint is None else os.fspath(checkpoint)
@@ -103,6 +104,17 @@ class Trainer:
         self._attached: dict[str, Any] = {}  # schedule, callbacks of the last fit
         self.inputs = Inputs(model, loss, optimizer.dtype)
         self._programs: dict[Any, Program | None] = {}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Another model, loss or optimiser is used from the next step on."""
+        replaces = name in ("model", "loss", "optimizer") and "_programs" in vars(self)
+        if replaces:
+            parts = {"model": self.model, "loss": self.loss, "optimizer": self.optimizer}
+            _require_parts(**parts | {name: value})
+        super().__setattr__(name, value)
+        if replaces:
+            self.inputs = Inputs(self.model, self.loss, self.optimizer.dtype)
+            self._programs = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_programs": {}}
@@ -126,10 +138,8 @@ class Trainer:
             FloatingPointError: the loss is not finite; no parameter has changed.
         """
         step = self._programs.get("step")
-        if step is not None and sample_weight is None and step.takes(x, y):
-            status = step.step(x, y)
-            if status == 0:
-                return float(step.last_loss)
+        if step is not None and sample_weight is None and step.step(x, y) == 0:
+            return float(step.training.last_loss)
         rows = self.inputs.rows("train_step", x, y, sample_weight)
         if len(rows.x) == 0:
             raise ValueError("train_step: x has 0 rows; pass at least one")

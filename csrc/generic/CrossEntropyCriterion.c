@@ -29,6 +29,7 @@
 #include "dtype.h"
 #else
 
+#include "generic/batch_parts.h"
 #include "generic/rows.h"
 
 #include "generic/weights.h"
@@ -93,9 +94,27 @@ static void T_(row_gradient)(real *dx, int64_t K, real share, int64_t target, co
     }
 }
 
+/* A row of at most sixteen logits and a class, which never leaves the registers: its powers stored, and
+ * read again for the gradient, would make each row wait for its own stores. */
+static void T_(short_row)(const T_(rows) *r, int64_t i) {
+    static const real at_15[2 * NNL_LANES - 1] = {[NNL_LANES - 1] = 1};
+    const real *x = r->x + i * r->K;
+    int64_t target = r->target[i];
+    T_(lanes) row = T_(row_lanes)(x, 0, r->K, -(real)INFINITY);
+    real max = L_(max_all)(row);
+    T_(lanes) e = T_(exp_lanes)(L_(sub)(row, L_(set)(max)));
+    real sum = L_(sum)(e);
+    r->losses[i] = max - x[target];
+    r->sums[i] = sum;
+    T_(lanes) p = L_(mul)(e, L_(set)(1 / sum)), t = L_(load)(at_15 + NNL_LANES - 1 - target);
+    T_(store_lanes)(r->dx + i * r->K, L_(mul)(L_(sub)(p, t), L_(set)(1 / r->total)), r->K);
+}
+
 static void T_(cross_entropy_rows)(void *context, int64_t begin, int64_t end) {
     const T_(rows) *r = context;
-    for (int64_t i = begin; i < end; i++) {
+    bool is_short = r->target && r->dx && r->K <= NNL_LANES;
+    for (int64_t i = begin; is_short && i < end; i++) T_(short_row)(r, i);
+    for (int64_t i = begin; !is_short && i < end; i++) {
         const real *x = r->x + i * r->K, *t = NULL;
         real *dx = r->dx ? r->dx + i * r->K : NULL;
         real max = T_(row_max)(x, r->K), sum = T_(row_exp_sum)(x, r->K, max, dx), mass = 1;
@@ -112,6 +131,14 @@ static void T_(cross_entropy_rows)(void *context, int64_t begin, int64_t end) {
         if (dx) T_(row_gradient)(dx, r->K, mass / sum, target, t, 1 / r->total);
     }
     if (r->target) T_(add_logs)(end - begin, r->sums + begin, r->losses + begin);
+}
+
+void NNL_(cross_entropy_part)(int64_t n, int64_t K, const real *input, const int64_t *target,
+                              real total, real *losses, real *sums, real *gradInput) {
+    T_(rows) r = {.K = K, .x = input, .target = target, .losses = losses, .sums = sums};
+    r.dx = gradInput;
+    r.total = total;
+    T_(cross_entropy_rows)(&r, 0, n);
 }
 
 /* Loss of row i against its mixed target, and where dx is given, its gradient from the powers there.

@@ -22,8 +22,10 @@
 #include "dtype.h"
 #else
 
+#include "generic/batch_parts.h"
+
 typedef struct {
-    int64_t n;
+    int64_t first, n; /* the first element's place in the stream; elements */
     const real *x;
     real *y;
     uint64_t dropped; /* of 2^32 words */
@@ -47,7 +49,7 @@ static void T_(drop_groups)(void *context, int64_t begin, int64_t end) {
     for (int64_t group = begin; group < end; group++) {
         int64_t from = group * NNL_PHILOX_WORDS, count = d->n - from;
         uint32_t words[NNL_PHILOX_WORDS];
-        nnl_philox_words(d->seed, d->purpose, d->step, (uint64_t)from / 4, words);
+        nnl_philox_words(d->seed, d->purpose, d->step, (uint64_t)(d->first + from) / 4, words);
         if (count >= NNL_PHILOX_WORDS) {
             T_(drop_group)(words, (uint32_t)d->dropped, d->x + from, d->scale, d->y + from);
         } else {
@@ -68,15 +70,15 @@ static void T_(drop_all)(void *context, int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) d->y[i] = 0;
 }
 
-NNL_API int NNL_(Dropout_updateOutput)(int64_t n, const real *input, real *output, double rate,
-                                       uint64_t seed, uint32_t purpose, uint32_t step,
-                                       int threads) {
+int NNL_(dropout_part)(int64_t first, int64_t n, const real *input, real *output, double rate,
+                       uint64_t seed, uint32_t purpose, uint32_t step, int threads) {
     if (!nnl_size_ok(n, 1, sizeof(real)) || !(rate >= 0 && rate <= 1) || threads < 1) {
         return NNL_EINVAL;
     }
     int64_t bytes = n * (int64_t)sizeof(real);
     if (output != input && nnl_overlap(output, bytes, input, bytes)) return NNL_EOVERLAP;
-    T_(dropout) d = {.n = n, .x = input, .y = output, .seed = seed, .purpose = purpose};
+    T_(dropout) d = {.first = first, .n = n, .x = input, .y = output, .seed = seed};
+    d.purpose = purpose;
     d.step = step;
     d.dropped = (uint64_t)(rate * 0x1p32);
     d.scale = (real)(1 / (1 - rate));
@@ -88,6 +90,12 @@ NNL_API int NNL_(Dropout_updateOutput)(int64_t n, const real *input, real *outpu
                          threads, T_(drop_groups), &d);
     }
     return NNL_OK;
+}
+
+NNL_API int NNL_(Dropout_updateOutput)(int64_t n, const real *input, real *output, double rate,
+                                       uint64_t seed, uint32_t purpose, uint32_t step,
+                                       int threads) {
+    return NNL_(dropout_part)(0, n, input, output, rate, seed, purpose, step, threads);
 }
 
 NNL_API int NNL_(Dropout_updateGradInput)(int64_t n, const real *gradOutput, real *gradInput,

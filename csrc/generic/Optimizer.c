@@ -86,12 +86,18 @@ static T_(rule_step) *T_(rule_of)(const nnl_optimizer *o) {
 }
 
 int NNL_(optimizer_begin)(int64_t count, const nnl_segment *segments,
-                          const nnl_optimizer *optimizer, nnl_optimizer *next) {
+                          const nnl_optimizer *optimizer, nnl_optimizer *next, double *factor,
+                          int threads) {
     int states = states_of(optimizer);
     if (states < 0 || count < 0 || !T_(segments_ok)(count, segments, states)) return NNL_EINVAL;
     *next = *optimizer;
     advance(next);
-    return NNL_OK;
+    *factor = 1;
+    if (next->clip_norm <= 0) return NNL_OK;
+    int status = NNL_(gradient_norm)(count, segments, next->clip_value, &next->grad_norm, threads);
+    *factor = next->clip_norm / (next->grad_norm + 1e-6);
+    if (*factor > 1) *factor = 1;
+    return status;
 }
 
 void NNL_(optimizer_part)(const nnl_segment *s, int64_t begin, int64_t count, const real *grad,
@@ -112,14 +118,9 @@ void NNL_(optimizer_part)(const nnl_segment *s, int64_t begin, int64_t count, co
 NNL_API int NNL_(Optimizer_update)(int64_t count, const nnl_segment *segments,
                                    nnl_optimizer *optimizer, int threads) {
     nnl_optimizer next;
+    double factor;
     if (threads < 1) return NNL_EINVAL;
-    int status = NNL_(optimizer_begin)(count, segments, optimizer, &next);
-    double factor = 1;
-    if (status == NNL_OK && next.clip_norm > 0) {
-        status = NNL_(gradient_norm)(count, segments, next.clip_value, &next.grad_norm, threads);
-        factor = next.clip_norm / (next.grad_norm + 1e-6);
-        if (factor > 1) factor = 1;
-    }
+    int status = NNL_(optimizer_begin)(count, segments, optimizer, &next, &factor, threads);
     if (status != NNL_OK) return status;
     for (int64_t i = 0; i < count; i++) {
         const nnl_segment *s = &segments[i];

@@ -12,13 +12,17 @@
 
 #include "small_code.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base.h"
 #include "gemm/gemm.h"
+#include "generic/pace.h"
 #include "generic/target.h"
 #include "parallel.h"
 #include "random.h"
+#include "vec/lanes.h"
+#include "vec/math.h"
 #include "vec/vec.h"
 
 /* Rows that an evaluation takes at once, as nnlite.Trainer's does. */
@@ -27,27 +31,38 @@
 /* The stream of the order of rows (nnlite/data/_order.py). */
 #define NNL_PURPOSE_SHUFFLE 2
 
+/* A batch may be shared by threads that get so much work each, in multiply-adds of vectors, and at least
+ * so many rows; and by so many threads at most. */
+#define NNL_TEAM_WORK 15000.0
+#define NNL_TEAM_ROWS 8
+#define NNL_TEAM 16
+
 #define NNL_GENERIC_FILE "generic/Training.c"
 #include "dtype.h"
 #else
 
-#include "generic/large_weights.h"
+#include "generic/batch_parts.h"
+#include "generic/rows.h"
 #include "generic/step.h"
 
 /* Adds one batch's loss and right rows to the sums. loss [2]: the loss, and its rows' weight. */
-static int T_(add_sums)(const nnl_loss *l, int64_t N, int64_t K, const real *output,
-                        const void *target, const real *loss, nnl_sums *sums) {
+static void T_(add_sums)(const nnl_loss *l, int64_t N, const void *target, const real *loss,
+                         int64_t correct, nnl_sums *sums) {
     bool mean = l->reduction == NNL_MEAN;
     if (loss[1] != 0) sums->loss += mean ? (double)loss[0] * (double)loss[1] : (double)loss[0];
     sums->weight += (double)loss[1];
-    if (!l->classes) return NNL_OK;
-    int64_t correct;
-    int status = NNL_(count_correct)(N, K, output, target, l->ignore_index, &correct);
     sums->correct += correct;
-    for (int64_t i = 0; i < N; i++) {
+    for (int64_t i = 0; l->classes && i < N; i++) {
         sums->counted += ((const int64_t *)target)[i] != l->ignore_index;
     }
-    return status;
+}
+
+/* Rows of the output that are right; 0 where targets are no classes. */
+static int64_t T_(correct_rows)(const nnl_loss *l, int64_t N, int64_t K, const real *output,
+                                const void *target) {
+    int64_t correct = 0;
+    if (l->classes) NNL_(count_correct)(N, K, output, target, l->ignore_index, &correct);
+    return correct;
 }
 
 /* loss [OUT] [2]; grad [OUT] [N, K] or NULL: the gradient of the loss by the output. */
@@ -83,17 +98,19 @@ static int T_(run_loss)(const nnl_loss *l, int64_t N, int64_t K, const real *out
 /* One batch as the kernels take it. */
 typedef struct {
     int64_t N;
+    const int64_t *order; /* the rows' numbers in the data; NULL: as they lie, and not copied */
     const real *input, *weight;
     const void *target;
 } T_(batch);
 
-/* Rows [row, row + N) of an order, or of the data as they lie, which are then not copied. */
-static int T_(gather)(nnl_training *t, int64_t row, T_(batch) *b) {
+/* Rows [row, row + N) of an order, or of the data as they lie: all of them but the inputs. */
+static int T_(begin_batch)(nnl_training *t, int64_t row, T_(batch) *b) {
     const nnl_data *d = &t->data;
-    int64_t width = t->steps[0].inputs, columns = t->steps[t->count - 1].outputs;
+    int64_t columns = t->steps[t->count - 1].outputs;
     b->N = nnl_min(t->batch, d->rows - row);
+    b->order = NULL;
     if (!t->order && !d->subset) {
-        b->input = (const real *)d->input + row * width;
+        b->input = (const real *)d->input + row * t->steps[0].inputs;
         b->weight = d->weight ? (const real *)d->weight + row : NULL;
         b->target = t->loss.classes ? (const void *)((const int64_t *)d->target + row)
                                     : (const void *)((const real *)d->target + row * columns);
@@ -110,10 +127,11 @@ static int T_(gather)(nnl_training *t, int64_t row, T_(batch) *b) {
         }
         order = t->index;
     }
+    b->order = order;
     b->input = t->input;
     b->weight = d->weight ? t->weight : NULL;
     b->target = t->target;
-    int status = NNL_(gather_rows)(b->N, width, d->source, d->input, order, t->input, &t->bad_row);
+    int status = nnl_check_targets(b->N, d->source, order, &t->bad_row);
     if (status == NNL_OK && d->weight) {
         status = NNL_(gather_rows)(b->N, 1, d->source, d->weight, order, t->weight, &t->bad_row);
     }
@@ -127,17 +145,33 @@ static int T_(gather)(nnl_training *t, int64_t row, T_(batch) *b) {
     return status;
 }
 
-static int T_(forward)(nnl_training *t, const T_(batch) *b, int threads) {
-    const real *input = b->input;
-    for (int64_t i = 0; i < t->count; i++) {
+/* What layer i takes in, from row `begin` of the batch on; and the gradient of the loss by what it
+ * gives, in its place. */
+static const real *T_(input_of)(const nnl_training *t, int64_t i, const T_(batch) *b,
+                                int64_t begin) {
+    return (i > 0 ? (const real *)t->steps[i - 1].output : b->input) + begin * t->steps[i].inputs;
+}
+static real *T_(grad_of)(const nnl_step *s, int64_t begin) {
+    return (real *)s->gradOutput + begin * s->outputs;
+}
+
+/* A Dropout, forward or backward, on N rows from row `begin` of the batch on. */
+static int T_(drop)(const nnl_step *s, int64_t begin, int64_t N, const real *input, real *output,
+                    int threads) {
+    return NNL_(dropout_part)(begin * s->inputs, N * s->inputs, input, output, s->rate, s->seed,
+                              s->purpose, s->counter, threads);
+}
+
+/* N rows of the batch from row `begin` on through the layers from `first` on. */
+static int T_(forward)(nnl_training *t, int64_t first, const T_(batch) *b, int64_t begin, int64_t N,
+                       int threads) {
+    for (int64_t i = first; i < t->count; i++) {
         const nnl_step *s = &t->steps[i];
-        int status =
-            s->layer == NNL_DROPOUT
-                ? NNL_(Dropout_updateOutput)(b->N * s->inputs, input, s->output, (real)s->rate,
-                                             s->seed, s->purpose, s->counter, threads)
-                : T_(run_step)(s, b->N, input, s->output, threads);
+        const real *input = T_(input_of)(t, i, b, begin);
+        real *output = (real *)s->output + begin * s->outputs;
+        int status = s->layer == NNL_DROPOUT ? T_(drop)(s, begin, N, input, output, threads)
+                                             : T_(run_step)(s, N, input, output, threads);
         if (status != NNL_OK) return status;
-        input = s->output;
     }
     return NNL_OK;
 }
@@ -153,125 +187,166 @@ static int T_(through_activation)(int activation, int64_t n, const real *output,
     }
 }
 
-/* A Linear backward: the gradient of its input into `next`, if asked, with the input's activation in
- * the same pass where a Linear made it; and those of its parameters, or of a large weight its update,
- * where `update` is given. */
-static int T_(linear_backward)(const nnl_training *t, const nnl_step *s, const nnl_step *before,
-                               int64_t N, const real *input, const real *grad, real *next,
-                               const nnl_optimizer *update, int threads) {
-    if (next) {
-        int activation = before && before->layer == NNL_LINEAR ? before->activation : NNL_IDENTITY;
-        int status = NNL_(Linear_updateGradInput)(N, s->inputs, s->outputs, grad, next, s->weight,
-                                                  activation ? input : NULL, activation, threads);
-        if (status != NNL_OK) return status;
-    }
-    /* As accGradParameters adds to zeros; but the zeros of the weights are neither written nor read. */
-    if (s->gradBias) memset(s->gradBias, 0, (size_t)s->outputs * sizeof(real));
-    if (update && T_(is_large)(s)) return T_(update_large)(t, s, N, input, grad, update, threads);
-    return NNL_(gemm_and_sums)(s->inputs, s->outputs, N, input, 1, s->inputs, grad, s->outputs, 1,
-                               s->gradWeight, s->outputs, NULL, NULL, s->gradBias, 0, NNL_IDENTITY,
-                               threads);
-}
-
-/* A layer without parameters backward: in place, or into `next`, which `moved` then tells. */
-static int T_(plain_backward)(const nnl_step *s, int64_t N, const real *input, real *grad,
-                              real *next, bool *moved, int threads) {
+/* A layer without parameters backward, N rows from row `begin` of the batch on: grad [N, outputs] ->
+ * next [N, inputs], which may be grad for all but the softmaxes. */
+static int T_(plain_backward)(const nnl_step *s, int64_t begin, int64_t N, const real *input,
+                              const real *output, const real *grad, real *next, int threads) {
     int64_t n = N * s->inputs;
     bool relu = s->threshold == 0 && s->value == 0; /* the output is then positive like the input */
     switch (s->layer) {
         case NNL_THRESHOLD:
-            return NNL_(Threshold_updateGradInput)(n, relu ? s->output : input, grad, grad,
+            return NNL_(Threshold_updateGradInput)(n, relu ? output : input, grad, next,
                                                    (real)s->threshold, threads);
         case NNL_LAYER_SIGMOID:
-            return T_(through_activation)(NNL_SIGMOID, n, s->output, grad, threads);
-        case NNL_LAYER_TANH: return T_(through_activation)(NNL_TANH, n, s->output, grad, threads);
-        case NNL_DROPOUT:
-            return NNL_(Dropout_updateGradInput)(n, grad, grad, (real)s->rate, s->seed, s->purpose,
-                                                 s->counter, threads);
+            return NNL_(Sigmoid_updateGradInput)(n, output, grad, next, threads);
+        case NNL_LAYER_TANH: return NNL_(Tanh_updateGradInput)(n, output, grad, next, threads);
+        case NNL_DROPOUT: return T_(drop)(s, begin, N, grad, next, threads);
         case NNL_SOFTMAX:
-            *moved = true;
-            return NNL_(SoftMax_updateGradInput)(N, s->inputs, s->output, grad, next, threads);
+            return NNL_(SoftMax_updateGradInput)(N, s->inputs, output, grad, next, threads);
         case NNL_LOGSOFTMAX:
-            *moved = true;
-            return NNL_(LogSoftMax_updateGradInput)(N, s->inputs, s->output, grad, next, threads);
+            return NNL_(LogSoftMax_updateGradInput)(N, s->inputs, output, grad, next, threads);
         default: return NNL_EINVAL;
     }
 }
 
-/* From the gradient of the last output, in t->grad[0], down to the first layer with weights. */
-static int T_(backward)(nnl_training *t, const T_(batch) *b, const nnl_optimizer *update,
-                        int threads) {
+/* The first layer with weights: no gradient is needed below it. */
+static int64_t T_(first_linear)(const nnl_training *t) {
     int64_t first = 0;
     while (first < t->count && t->steps[first].layer != NNL_LINEAR) first++;
-    real *grad = t->grad[0], *next = t->grad[1];
-    bool through = false; /* the layer after has taken the gradient through this one's activation */
+    return first;
+}
+
+/* N rows from row `begin` on: from the gradient of layer i's output to that of its input, which is
+ * the output of layer i - 1. Between two Linears the activation of the lower one goes with the
+ * product. */
+static int T_(grad_input)(nnl_training *t, int64_t i, bool lowest, const T_(batch) *b,
+                          int64_t begin, int64_t N, int threads) {
+    const nnl_step *s = &t->steps[i];
+    const real *input = T_(input_of)(t, i, b, begin);
+    const real *output = (const real *)s->output + begin * s->outputs;
+    real *grad = T_(grad_of)(s, begin), *next = lowest ? NULL : T_(grad_of)(s - 1, begin);
+    if (s->layer != NNL_LINEAR) {
+        return T_(plain_backward)(s, begin, N, input, output, grad, next, threads);
+    }
+    bool through = i + 1 < t->count && s[1].layer == NNL_LINEAR;
+    int activation = through ? NNL_IDENTITY : s->activation;
+    int status = T_(through_activation)(activation, N * s->outputs, output, grad, threads);
+    if (status != NNL_OK || lowest) return status;
+    int below = s[-1].layer == NNL_LINEAR ? s[-1].activation : NNL_IDENTITY;
+    return NNL_(Linear_updateGradInput)(N, s->inputs, s->outputs, grad, next, s->weight,
+                                        below ? input : NULL, below, threads);
+}
+
+/* Rows [d0, d1) of the gradient of a Linear's weight, at gradWeight; and with row 0, of its bias. As
+ * accGradParameters adds to zeros; but the zeros of the weights are neither written nor read. */
+static int T_(grad_weight)(const nnl_step *s, int64_t d0, int64_t d1, int64_t N, const real *input,
+                           real *gradWeight, int threads) {
+    int64_t D = s->inputs, K = s->outputs;
+    real *sums = d0 == 0 ? s->gradBias : NULL;
+    if (sums) memset(sums, 0, (size_t)K * sizeof(real));
+    return NNL_(gemm_and_sums)(d1 - d0, K, N, input + d0, 1, D, s->gradOutput, K, 1, gradWeight, K,
+                               NULL, NULL, sums, 0, NNL_IDENTITY, threads);
+}
+
+#include "generic/early_update.h"
+
+/* The batch through all layers, and its loss. */
+static int T_(alone_forward)(nnl_training *t, const T_(batch) *b, real *loss, int threads) {
+    const nnl_step *last = &t->steps[t->count - 1];
+    int status = NNL_OK;
+    if (b->order) {
+        status = NNL_(gather_rows)(b->N, t->steps[0].inputs, t->data.source, t->data.input,
+                                   b->order, t->input, &t->bad_row);
+    }
+    if (status == NNL_OK) status = T_(forward)(t, 0, b, 0, b->N, threads);
+    if (status != NNL_OK) return status;
+    return T_(run_loss)(&t->loss, b->N, last->outputs, last->output, b->target, b->weight, loss,
+                        last->gradOutput, &t->bad_row, threads);
+}
+
+/* From the gradient of the last output down to the first layer with weights; a large weight is
+ * updated at once, where `update` is given. */
+static int T_(backward)(nnl_training *t, const T_(batch) *b, const nnl_optimizer *update,
+                        int threads) {
+    int64_t first = T_(first_linear)(t);
     for (int64_t i = t->count - 1; i >= first; i--) {
-        const nnl_step *s = &t->steps[i], *before = i > 0 ? s - 1 : NULL;
-        const real *input = before ? before->output : b->input;
-        bool moved = false;
-        int status;
-        if (s->layer == NNL_LINEAR) {
-            int activation = through ? NNL_IDENTITY : s->activation;
-            status =
-                T_(through_activation)(activation, b->N * s->outputs, s->output, grad, threads);
-            moved = i > first;
-            if (status == NNL_OK) {
-                status = T_(linear_backward)(t, s, before, b->N, input, grad, moved ? next : NULL,
-                                             update, threads);
-            }
-        } else {
-            status = T_(plain_backward)(s, b->N, input, grad, next, &moved, threads);
+        const nnl_step *s = &t->steps[i];
+        const real *input = T_(input_of)(t, i, b, 0);
+        int status = T_(grad_input)(t, i, i == first, b, 0, b->N, threads);
+        if (status == NNL_OK && s->layer == NNL_LINEAR) {
+            status = update && T_(is_early)(t, s)
+                         ? T_(update_large)(t, s, b->N, input, update, threads)
+                         : T_(grad_weight)(s, 0, s->inputs, b->N, input, s->gradWeight, threads);
         }
         if (status != NNL_OK) return status;
-        through = s->layer == NNL_LINEAR && before && before->layer == NNL_LINEAR;
-        if (moved) {
-            real *other = grad;
-            grad = next;
-            next = other;
-        }
     }
     return NNL_OK;
 }
 
-/* The batch at t->position; its loss and right rows are added to `sums`. */
-static int T_(train_batch)(nnl_training *t, nnl_sums *sums, const double *rate, int threads) {
+#include "generic/team.h"
+
+static int T_(begin_update)(nnl_training *t, nnl_optimizer *next, double *factor, int threads) {
+    return NNL_(optimizer_begin)(t->segment_count, t->segments, t->optimizer, next, factor,
+                                 threads);
+}
+
+/* Learns from a batch; its loss and right rows are added to `sums`. */
+static int T_(learn)(nnl_training *t, T_(team) *m, nnl_sums *sums, const double *rate,
+                     int threads) {
     const nnl_step *last = &t->steps[t->count - 1];
-    int64_t row = t->position * t->batch;
-    T_(batch) b;
+    const T_(batch) *b = m->b;
+    int64_t K = last->outputs;
+    bool team = m->size > 1;
     real loss[2];
-    int status = T_(gather)(t, row, &b);
-    if (status == NNL_OK) status = T_(forward)(t, &b, threads);
-    if (status == NNL_OK) {
-        status = T_(run_loss)(&t->loss, b.N, last->outputs, last->output, b.target, b.weight, loss,
-                              t->grad[0], &t->bad_row, threads);
-    }
+    int status = team ? T_(team_forward)(m, loss) : T_(alone_forward)(t, b, loss, threads);
     if (status != NNL_OK) return status;
     t->last_loss = (double)loss[0];
     bool counts = loss[1] != 0; /* else no row has a weight: nothing to learn */
     bool finite = !counts || loss[0] - loss[0] == 0;
-    bool parts = counts && finite && T_(updates_in_backward)(t);
-    nnl_optimizer next;
+    bool early = counts && finite && T_(has_early)(t);
+    nnl_optimizer next, *update = early ? &next : NULL;
+    double factor;
     if (rate) t->optimizer->lr = *rate;
-    if (parts) {
-        status = NNL_(optimizer_begin)(t->segment_count, t->segments, t->optimizer, &next);
-        if (status != NNL_OK) return status;
+    if (early) status = T_(begin_update)(t, &next, &factor, threads);
+    if (status != NNL_OK) return status;
+    if (counts) {
+        status = team ? T_(team_backward)(m, update) : T_(backward)(t, b, update, threads);
     }
-    if (counts) status = T_(backward)(t, &b, parts ? &next : NULL, threads);
     for (int64_t i = 0; i < t->count; i++) t->steps[i].counter += t->steps[i].layer == NNL_DROPOUT;
     if (status != NNL_OK) return status;
     if (!finite) return NNL_EFINITE;
     if (t->outputs) {
-        memcpy((real *)t->outputs + row * last->outputs, last->output,
-               (size_t)(b.N * last->outputs) * sizeof(real));
+        int64_t row = t->position * t->batch;
+        memcpy((real *)t->outputs + row * K, last->output, (size_t)(b->N * K) * sizeof(real));
     }
-    status = T_(add_sums)(&t->loss, b.N, last->outputs, last->output, b.target, loss, sums);
-    if (status != NNL_OK || !counts) return status;
-    if (parts) {
-        T_(update_rest)(t, &next, threads);
-        *t->optimizer = next;
-        return NNL_OK;
+    int64_t correct =
+        team ? T_(team_correct)(m) : T_(correct_rows)(&t->loss, b->N, K, last->output, b->target);
+    T_(add_sums)(&t->loss, b->N, b->target, loss, correct, sums);
+    if (!counts) return NNL_OK;
+    if (!early) status = T_(begin_update)(t, &next, &factor, threads);
+    if (status != NNL_OK) return status;
+    if (team) {
+        T_(team_update)(m, !early, &next, factor);
+    } else {
+        T_(update_rest)(t, !early, 1, 0, &next, factor, threads);
     }
-    return NNL_(Optimizer_update)(t->segment_count, t->segments, t->optimizer, threads);
+    *t->optimizer = next;
+    return NNL_OK;
+}
+
+/* The batch at t->position. */
+static int T_(train_batch)(nnl_training *t, nnl_sums *sums, const double *rate, int threads) {
+    T_(batch) b;
+    int status = T_(begin_batch)(t, t->position * t->batch, &b);
+    if (status != NNL_OK) return status;
+    T_(team) m = {.t = t, .b = &b, .size = T_(team_size)(t, &b, threads)};
+    bool choice = m.size > 1, share = choice, trial = choice && nnl_begin_turn(&t->pace, &share);
+    if (!share) m.size = 1;
+    t->shared = (int32_t)m.size;
+    double start = trial ? nnl_seconds() : 0;
+    status = T_(learn)(t, &m, sums, rate, threads);
+    if (choice) nnl_end_turn(&t->pace, trial ? (nnl_seconds() - start) / (double)b.N : 0);
+    return status;
 }
 
 NNL_API int NNL_(Training_evaluate)(nnl_training *t, const nnl_data *data, nnl_sums *sums,
@@ -292,10 +367,9 @@ NNL_API int NNL_(Training_evaluate)(nnl_training *t, const nnl_data *data, nnl_s
             status = T_(run_loss)(&t->loss, N, columns, t->held_output, target, weight, loss, NULL,
                                   &t->bad_row, threads);
         }
-        if (status == NNL_OK) {
-            status = T_(add_sums)(&t->loss, N, columns, t->held_output, target, loss, &found);
-        }
         if (status != NNL_OK) return status;
+        int64_t correct = T_(correct_rows)(&t->loss, N, columns, t->held_output, target);
+        T_(add_sums)(&t->loss, N, target, loss, correct, &found);
     }
     *sums = found;
     return NNL_OK;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,28 @@ from ..autograd.operation import as_tensor, on_graph
 from ._graph import loss_call
 
 _pointer = _native.pointer
+
+
+class _Setting:
+    """An argument of a loss as an attribute: checked whenever it is set, and its changes counted,
+    so that a recorded program sees them.
+
+    Args:
+        check: (name of the loss, value) -> the value to keep; it raises where the value is wrong.
+    """
+
+    def __init__(self, check: Callable[[str, Any], Any]) -> None:
+        self.check = check
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.kept = f"_{name}"
+
+    def __get__(self, loss: Any, owner: Any = None) -> Any:
+        return self if loss is None else getattr(loss, self.kept)
+
+    def __set__(self, loss: Any, value: Any) -> None:
+        setattr(loss, self.kept, self.check(type(loss).__name__, value))
+        loss._changes += 1
 
 
 class Loss:
@@ -36,11 +59,20 @@ class Loss:
     classifies = False  # True when class indices are a possible target
     takes_probabilities = False  # True when rows of probabilities are one too
     total_weight = 0.0
+    _changes = 0  # of settings
 
     def __init__(self, reduction: str = "mean") -> None:
-        self._code = _criteria.reduction(type(self).__name__, reduction)
         self.reduction = reduction
         self._saved: Any = None
+
+    @property
+    def reduction(self) -> str:
+        return self._reduction
+
+    @reduction.setter
+    def reduction(self, value: str) -> None:
+        self._code, self._reduction = _criteria.reduction(type(self).__name__, value), value
+        self._changes += 1
 
     def __call__(
         self, output: np.ndarray, target: np.ndarray, sample_weight: np.ndarray | None = None
@@ -130,22 +162,31 @@ class _ClassLoss(Loss):
     """A loss against classes: their weights, and the index that is ignored."""
 
     classifies = True
+    ignore_index = _Setting(_criteria.class_index)
+    _ignore_index: int
 
     def __init__(self, reduction: str, weight: Any, ignore_index: int) -> None:
         super().__init__(reduction)
-        name = type(self).__name__
-        self.ignore_index = _criteria.class_index(name, ignore_index)
-        self.weight = None if weight is None else _class_weights(name, weight)
+        self.ignore_index, self.weight = ignore_index, weight
+
+    @property
+    def weight(self) -> np.ndarray | None:
+        return self._weight
+
+    @weight.setter
+    def weight(self, value: Any) -> None:
+        self._weight = None if value is None else _class_weights(type(self).__name__, value)
         self._weights: dict[np.dtype, np.ndarray] = {}
+        self._changes += 1
 
     def _weight_of(self, output: Any) -> np.ndarray | None:
         """The weights of the classes in the dtype of the output."""
-        if self.weight is None or not isinstance(output, np.ndarray):
+        if self._weight is None or not isinstance(output, np.ndarray):
             return None
         dtype = output.dtype
         if dtype not in self._weights and dtype in _check.FLOATS:
             with np.errstate(over="ignore"):  # an infinite weight is refused by name
-                self._weights[dtype] = self.weight.astype(dtype)
+                self._weights[dtype] = self._weight.astype(dtype)
         return self._weights.get(dtype)
 
     def _settings(self) -> dict[str, Any]:
@@ -178,6 +219,10 @@ def _class_weights(operation: str, weight: Any) -> np.ndarray:
     return found
 
 
+def _smoothing(operation: str, value: Any) -> float:
+    return _check.number(operation, "label_smoothing", value, 0, 1)
+
+
 class SoftmaxCE(_ClassLoss):
     """Softmax and cross-entropy from logits in one kernel, in nats.
 
@@ -204,6 +249,8 @@ class SoftmaxCE(_ClassLoss):
     """
 
     takes_probabilities = True
+    label_smoothing = _Setting(_smoothing)
+    _label_smoothing: float
 
     def __init__(
         self,
@@ -213,13 +260,12 @@ class SoftmaxCE(_ClassLoss):
         ignore_index: int = IGNORE_INDEX,
     ) -> None:
         super().__init__(reduction, weight, ignore_index)
-        name = type(self).__name__
-        self.label_smoothing = _check.number(name, "label_smoothing", label_smoothing, 0, 1)
+        self.label_smoothing = label_smoothing
 
     def _loss(self, output: Any, target: Any, grad: Any, sample_weight: Any) -> float:
         loss, self.total_weight = _criteria.softmax_ce(
             type(self).__name__, output, target, self._code, grad, self._weight_of(output),
-            self.label_smoothing, self.ignore_index, sample_weight,
+            self._label_smoothing, self._ignore_index, sample_weight,
         )  # fmt: skip
         return loss
 

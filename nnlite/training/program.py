@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import _check, _native
-from .._config import _State
+from .._config import _State, available_cores
 from ..autograd.node import tick
 from ..nn.forward_program import recordable
 from ..nn.linear import Linear
@@ -23,6 +23,13 @@ from ..optim import Optimizer
 from .rows import NotFiniteError, Rows, Sums, ignored
 
 _from_buffer = _native.from_buffer
+
+# A batch is shared by so many threads at most, where neither its values nor the weights take more
+# bytes than this: of larger ones each product by itself is worth its threads.
+MOST_THREADS, TEAM_BYTES = min(available_cores(), 16), 1 << 20
+
+# Layers whose input's gradient cannot lie where their output's does.
+MOVES = {_native.LINEAR, _native.SOFTMAX, _native.LOGSOFTMAX}
 
 CRITERIA = {SoftmaxCE: _native.CROSS_ENTROPY, NLLLoss: _native.NLL, MSELoss: _native.MSE}
 
@@ -99,12 +106,15 @@ class Program:
         self._list = _native.addresses("training", [self.training])
         self._steps = _native.structs("step", len(plan))
         self._keep: list[Any] = []  # what C points to
+        self.nbytes: dict[str, int] = {}  # of the buffers, by what they hold
         self._record_steps()
         self._record_loss()
         self.outputs = self._steps[len(plan) - 1].outputs
         self._allocate()
         self._unread = _native.structs("sums", 2)
         self._data, self._segments, self._steps_alone = self.training.data, None, False
+        self._target_dtype = _check.INT64 if classes else self.dtype
+        self._shapes: Any = None  # of the last batch that `step` took
         self._room: np.ndarray | None = None
         self._random = [  # their counters go on in C
             (step, module)
@@ -134,6 +144,7 @@ class Program:
     def _record_loss(self) -> None:
         target, loss = self.training.loss, self.loss
         target.criterion, target.reduction = CRITERIA[type(loss)], loss._code
+        self._loss_changes = loss._changes
         target.classes = self.classes
         weight = getattr(loss, "weight", None)
         if weight is not None:
@@ -143,42 +154,51 @@ class Program:
         target.smoothing = getattr(loss, "label_smoothing", 0.0)
         target.ignore_index = ignored(loss)
 
-    def _buffer(self, *shape: int, dtype: Any = None) -> np.ndarray:
+    def _buffer(self, label: str, *shape: int, dtype: Any = None) -> np.ndarray:
         made = aligned_zeros(int(np.prod(shape)), np.dtype(dtype or self.dtype))
         self._keep.append(made)
+        self.nbytes[label] = self.nbytes.get(label, 0) + made.nbytes
         return made
 
     def _allocate(self) -> None:
         t, batch = self.training, self.batch
-        columns = [step.outputs for step in self._steps]
-        for step, width in zip(self._steps, columns, strict=True):
-            step.output = _native.pointer(self._buffer(batch, width))
-        widest = max(columns)
-        for i in range(2):
-            t.grad[i] = _native.pointer(self._buffer(batch, widest))
-        t.input = _native.pointer(self._buffer(batch, self.width))
-        target = self._buffer(batch, dtype=np.int64) if self.classes else self._buffer(
-            batch, self.outputs
-        )  # fmt: skip
-        t.target = _native.pointer(target)
-        t.weight = _native.pointer(self._buffer(batch))
-        t.index = _native.pointer(self._buffer(batch, dtype=np.int64))
+        for step in self._steps:
+            step.output = _native.pointer(self._buffer("activations", batch, step.outputs))
+        t.team = self._team()
+        self._allocate_gradients()
+        gathered = "gathered batch"
+        t.input = _native.pointer(self._buffer(gathered, max(t.team, 1), batch, self.width))
+        columns, dtype = (1, np.int64) if self.classes else (self.outputs, self.dtype)
+        t.target = _native.pointer(self._buffer(gathered, batch, columns, dtype=dtype))
+        t.weight = _native.pointer(self._buffer(gathered, batch))
+        t.index = _native.pointer(self._buffer(gathered, batch, dtype=np.int64))
         t.batch = batch
 
-    @property
-    def nbytes(self) -> dict[str, int]:
-        """Bytes of the buffers, by what they hold."""
-        unit, batch = self.dtype.itemsize, self.batch
-        columns = [step.outputs for step in self._steps]
-        target = 8 if self.classes else unit * self.outputs
-        return {
-            "activations": batch * sum(columns) * unit,
-            "activation gradients": 2 * batch * max(columns) * unit,
-            "gathered batch": batch * (self.width * unit + target + unit + 8),
-        }
+    def _team(self) -> int:
+        """Threads that may share a batch (csrc/generic/team.h): of a small network."""
+        unit, width = self.dtype.itemsize, sum(step.outputs for step in self._steps)
+        values = self.batch * (width + MOST_THREADS * self.width) * unit
+        weights = sum(p.size for p in self._parameters()) * unit
+        return MOST_THREADS if max(values, weights) <= TEAM_BYTES else 0
+
+    def _allocate_gradients(self) -> None:
+        """For each layer the place of the gradient by its output; elementwise layers change it in
+        place. Of a batch that threads share, every product reads a place of its own; else two take
+        turns."""
+        steps, label = self._steps, "activation gradients"
+        widest, places = max(step.outputs for step in steps), []
+        if not self.training.team:
+            places = [self._buffer(label, self.batch, widest) for _ in range(2)]
+        for i in reversed(range(len(self.plan))):
+            if i + 1 == len(self.plan) or steps[i + 1].layer in MOVES:
+                places.reverse()
+                place = places[0] if places else self._buffer(label, self.batch, steps[i].outputs)
+            steps[i].gradOutput = _native.pointer(place)
 
     def current(self) -> bool:
-        """True while the parameters are those that were recorded, where they were."""
+        """True while the parameters and the loss's settings are those that were recorded."""
+        if self.loss._changes != self._loss_changes:
+            return False
         for module, weight, bias in self._linears:
             if module.weight is not weight or module.bias is not bias:
                 return False
@@ -266,7 +286,7 @@ class Program:
         self._segments, t.segment_count, t.optimizer = self.optimizer._native_step()
         t.segments, self._steps_alone = self._segments, False
         for step, module in self._random:
-            step.counter = module.step
+            module._record(step, None)
 
     def run_prepared(self) -> int:
         """Trains on the prepared batches; the status, for `require`."""
@@ -370,25 +390,26 @@ class Program:
             and self.current()
         )
 
-    def takes(self, x: Any, y: Any) -> bool:
-        """True for one batch that needs no conversion and no check but that of its classes."""
-        if not (type(x) is type(y) is np.ndarray and x.dtype is self.dtype and x.ndim == 2):
-            return False
-        rows, width = x.shape
-        if self.classes:
-            right = y.dtype is _check.INT64 and y.shape == (rows,)
-        else:
-            right = y.dtype is self.dtype and y.shape == (rows, self.outputs)
-        flat = x.flags.c_contiguous and y.flags.c_contiguous
-        return right and flat and width == self.width and 0 < rows <= self.batch and self.current()
-
-    def step(self, x: np.ndarray, y: np.ndarray) -> int:
-        """Trains on one batch that `takes` accepts; the status. The shortest way into C."""
-        data, room, optimizer = self._data, self._kernels.array, self.optimizer
-        source = _from_buffer(room, x)
-        target = _from_buffer(_native.INT64S if self.classes else room, y)
+    def step(self, x: Any, y: Any) -> int | None:
+        """Trains on one batch, and returns the status. None, and nothing done, for a batch that
+        needs a conversion, or a check other than of its classes. The shortest way into C."""
+        if not (
+            type(x) is type(y) is np.ndarray
+            and x.dtype is self.dtype
+            and y.dtype is self._target_dtype
+            and self.current()
+        ):
+            return None
+        shapes = x.shape, y.shape
+        if shapes != self._shapes and not self._fit_shapes(*shapes):
+            return None
+        data, room = self._data, self._kernels.array
+        try:
+            source = _from_buffer(room, x)
+            target = _from_buffer(_native.INT64S if self.classes else room, y)
+        except ValueError:  # not contiguous
+            return None
         self._bound = (y, source, target)
-        data.rows = data.source = len(x)
         data.input, data.target = source, target
         if not self._steps_alone:  # what a run of another kind has left
             t, null = self.training, _native.NULL
@@ -398,6 +419,17 @@ class Program:
             t.sums = self._unread
             self._begin(0, 0, 1)
             self._steps_alone = True
-        elif self._random or not optimizer._is_prepared(self._segments):
-            self._begin(0, 0, 1)
+            data.rows = data.source = len(x)
+        else:
+            if shapes != self._shapes:
+                data.rows = data.source = len(x)
+            if self._random or not self.optimizer._is_prepared(self._segments):
+                self._begin(0, 0, 1)
+                self._steps_alone = True
+        self._shapes = shapes
         return self.run_prepared()
+
+    def _fit_shapes(self, x: tuple[int, ...], y: tuple[int, ...]) -> bool:
+        """True for the shapes of one batch."""
+        rows = x[0] if len(x) == 2 and x[1] == self.width else 0
+        return 0 < rows <= self.batch and y == ((rows,) if self.classes else (rows, self.outputs))

@@ -25,6 +25,7 @@ static void T_(append)(T_(machine) *m, int layer, int activation, int64_t output
     s->seed = SEED;
     s->purpose = 0x80000000u + (uint32_t)m->training.count;
     s->output = T_(out)(batch * s->outputs);
+    s->gradOutput = T_(out)(batch * s->outputs);
     if (layer != NNL_LINEAR) return;
     real *weight = m->weights + m->size, *grad = (real *)m->segment.grad + m->size;
     s->weight = weight;
@@ -72,12 +73,11 @@ static T_(machine) *T_(machine_of)(int variant) {
     t->segment_count = 1;
     t->segments = &m->segment;
     t->optimizer = &m->optimizer;
-    t->input = T_(out)(B * D);
+    t->input = T_(out)(3 * B * D);
     t->target = t->loss.classes ? (void *)indices(B, 1, 0) : (void *)T_(out)(B * K);
     t->weight = T_(out)(B);
     t->index = indices(B, 1, 0);
-    t->grad[0] = T_(out)(B * 33);
-    t->grad[1] = T_(out)(B * 33);
+    t->team = 3;
     t->data.source = rows;
     t->data.rows = rows;
     t->data.input = T_(in)(rows * D, PLAIN, 1);
