@@ -166,7 +166,8 @@ typedef struct {
     nnl_data data, held_out; /* held_out.rows may be 0 */
     void *held_output;       /* [BUFFER] [min(held_out.rows, 4096), outputs of the last] */
     void *outputs;           /* [OUT] [data.rows, outputs] [OPTIONAL]: of every batch */
-    int64_t *order;          /* [OPTIONAL] [data.rows]: of the rows, or of the subset */
+    void *order;             /* [OPTIONAL] [data.rows]: of the rows, or of the subset; */
+    int32_t order_bytes;     /* ... uint32_t (4) or int64_t (8) */
     int32_t shuffle;         /* 1: each epoch writes a new order from (seed, epoch) */
     uint64_t seed;
     int64_t epoch, position; /* the next batch: its epoch and its number in it */
@@ -259,7 +260,8 @@ int nnl_cpu_supports(const char *isa);
 int nnl_random_bits(int64_t n, uint32_t *out, uint64_t seed, uint32_t purpose, uint32_t step);
 
 /* A permutation of 0..n-1 by Fisher and Yates from that stream. out [OUT] [n] */
-int nnl_random_permutation(int64_t n, int64_t *out, uint64_t seed, uint32_t purpose, uint32_t step);
+int nnl_random_permutation(int64_t n, void *out, int out_bytes, uint64_t seed, uint32_t purpose,
+                           uint32_t step);
 /* ---- end: common ---- */
 
 #define NNL_REAL_PASS

@@ -85,10 +85,26 @@ static uint64_t scale_to(uint64_t bits, uint64_t bound) {
     return bits_high * high + ((bits_high * low) >> 32) + (carry >> 32);
 }
 
-NNL_API int nnl_random_permutation(int64_t n, int64_t *out, uint64_t seed, uint32_t purpose,
-                                   uint32_t step) {
-    if (!nnl_size_ok(n, 1, sizeof *out)) return NNL_EINVAL;
-    for (int64_t i = 0; i < n; i++) out[i] = i;
+/* Element i of an order, which is of 4 or 8 bytes. */
+static uint64_t get(const void *order, int bytes, int64_t i) {
+    return bytes == 4 ? ((const uint32_t *)order)[i] : ((const uint64_t *)order)[i];
+}
+
+static void set(void *order, int bytes, int64_t i, uint64_t value) {
+    if (bytes == 4) {
+        ((uint32_t *)order)[i] = (uint32_t)value;
+    } else {
+        ((uint64_t *)order)[i] = value;
+    }
+}
+
+NNL_API int nnl_random_permutation(int64_t n, void *out, int out_bytes, uint64_t seed,
+                                   uint32_t purpose, uint32_t step) {
+    if (!nnl_size_ok(n, 1, 8) || (out_bytes != 4 && out_bytes != 8) ||
+        (out_bytes == 4 && n > (int64_t)1 << 32)) {
+        return NNL_EINVAL;
+    }
+    for (int64_t i = 0; i < n; i++) set(out, out_bytes, i, (uint64_t)i);
     uint32_t words[4] = {0, 0, 0, 0};
     for (int64_t i = n - 1; i > 0; i--) {
         int64_t draw = n - 1 - i; /* two draws of 64 bits in each block */
@@ -96,9 +112,9 @@ NNL_API int nnl_random_permutation(int64_t n, int64_t *out, uint64_t seed, uint3
         int half = draw % 2 == 0 ? 0 : 2;
         uint64_t bits = ((uint64_t)words[half + 1] << 32) | words[half];
         int64_t j = (int64_t)scale_to(bits, (uint64_t)i + 1);
-        int64_t swapped = out[i];
-        out[i] = out[j];
-        out[j] = swapped;
+        uint64_t swapped = get(out, out_bytes, i);
+        set(out, out_bytes, i, get(out, out_bytes, j));
+        set(out, out_bytes, j, swapped);
     }
     return NNL_OK;
 }

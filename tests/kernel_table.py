@@ -176,7 +176,7 @@ TABLE: dict[str, Line] = {
     "random_uniform": Line(lambda d, n: (n, Out(n), -0.5, 2.0, *d.stream())),
     "random_normal": Line(lambda d, n: (n, Out(n), 1.0, 0.5, *d.stream())),
     "random_bits": Line(lambda d, n: (n, Out(n, np.uint32), *d.stream())),
-    "random_permutation": Line(lambda d, n: (n, Out(n, np.int64), *d.stream())),
+    "random_permutation": Line(lambda d, n: (n, Out(n, np.int64), 8, *d.stream())),
     "roofline_copy": Line(lambda d, n: (n, d.input(n), Out(n), 0)),
     "roofline_gemm": Line(lambda d, m, n, k: (
         1, m, n, k, d.input(m * k), k, 1, d.input(k * n), n, 1, Out((m, n)), n)),

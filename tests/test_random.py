@@ -40,8 +40,8 @@ def unit(n: int, dtype: np.dtype, *stream: int) -> np.ndarray:
     return (((pairs[:, 1] << 32 | pairs[:, 0]) >> 12).astype(F64) + 0.5) * 2.0**-52
 
 
-def draw(isa, dtype, name, n, *arguments) -> np.ndarray:
-    kind = np.uint32 if name == "random_bits" else np.int64 if "permutation" in name else dtype
+def draw(isa, dtype, name, n, *arguments, kind=None) -> np.ndarray:
+    kind = kind or (np.uint32 if name == "random_bits" else dtype)
     return call(isa, dtype, name, n, Out(n, kind), *arguments, threads=None, offset=1)[0]
 
 
@@ -117,7 +117,7 @@ def test_moments(dtype):
 @pytest.mark.parametrize("isa", BUILDS)
 def test_permutation_is_the_same_in_every_build(isa):
     expected = nn.data.permutation(1000, 3, 4)
-    got = draw(isa, F32, "random_permutation", 1000, 3, nn.data._order.SHUFFLE, 4)
+    got = draw(isa, F32, "random_permutation", 1000, 8, 3, nn.data._order.SHUFFLE, 4, kind=np.int64)
     same_bytes(got, expected)
     assert sorted(got) == list(range(1000))
 
@@ -127,9 +127,23 @@ def test_refuses_sizes(isa):
     for n in (-1, 2**62):
         for name, kind, scalars in (
             ("random_bits", np.uint32, ()),
-            ("random_permutation", np.int64, ()),
+            ("random_permutation", np.int64, (8,)),
             ("random_uniform", F32, (0.0, 1.0)),
             ("random_normal", F32, (0.0, 1.0)),
         ):
             args = (n, Out(4, kind), *scalars, 0, 0, 0)
             call(isa, F32, name, *args, threads=None, status=_native.EINVAL)
+
+
+@pytest.mark.parametrize("isa", BUILDS)
+def test_a_permutation_of_four_bytes_has_the_same_numbers(isa):
+    n = 1001
+    short, long = (
+        draw(isa, F32, "random_permutation", n, width, 3, 5, 4, kind=kind)
+        for width, kind in ((4, np.uint32), (8, np.int64))
+    )
+    assert short.tolist() == long.tolist()
+    out = Out(4, np.uint32)
+    for rows, width in ((4, 2), (2**32 + 1, 4)):
+        call(isa, F32, "random_permutation", rows, out, width, 0, 0, 0, threads=None,
+             status=_native.EINVAL)  # fmt: skip

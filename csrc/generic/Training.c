@@ -103,6 +103,22 @@ typedef struct {
     const void *target;
 } T_(batch);
 
+/* Numbers [row, row + N) of the order, in the subset where there is one, to t->index; false where
+ * one is out of range. */
+static bool T_(take_order)(nnl_training *t, int64_t row, int64_t N) {
+    const nnl_data *d = &t->data;
+    for (int64_t i = 0; i < N; i++) {
+        int64_t at = t->order_bytes == 4 ? ((const uint32_t *)t->order)[row + i]
+                                         : ((const int64_t *)t->order)[row + i];
+        if (d->subset && (at < 0 || at >= d->rows)) {
+            t->bad_row = i;
+            return false;
+        }
+        t->index[i] = d->subset ? d->subset[at] : at;
+    }
+    return true;
+}
+
 /* Rows [row, row + N) of an order, or of the data as they lie: all of them but the inputs. */
 static int T_(begin_batch)(nnl_training *t, int64_t row, T_(batch) *b) {
     const nnl_data *d = &t->data;
@@ -116,15 +132,9 @@ static int T_(begin_batch)(nnl_training *t, int64_t row, T_(batch) *b) {
                                     : (const void *)((const real *)d->target + row * columns);
         return NNL_OK;
     }
-    const int64_t *order = t->order ? t->order + row : d->subset + row;
-    if (t->order && d->subset) {
-        for (int64_t i = 0; i < b->N; i++) {
-            if (order[i] < 0 || order[i] >= d->rows) {
-                t->bad_row = i;
-                return NNL_EINDEX;
-            }
-            t->index[i] = d->subset[order[i]];
-        }
+    const int64_t *order = d->subset + row;
+    if (t->order) {
+        if (!T_(take_order)(t, row, b->N)) return NNL_EINDEX;
         order = t->index;
     }
     b->order = order;
@@ -380,7 +390,7 @@ static int T_(train)(nnl_training *t, int threads) {
     int64_t batches = nnl_ceil_div(t->data.rows, t->batch), ended = 0;
     for (t->done = 0; t->done < t->todo; t->done++) {
         if (t->position == 0 && t->shuffle) {
-            int status = nnl_random_permutation(t->data.rows, t->order, t->seed,
+            int status = nnl_random_permutation(t->data.rows, t->order, t->order_bytes, t->seed,
                                                 NNL_PURPOSE_SHUFFLE, (uint32_t)t->epoch);
             if (status != NNL_OK) return status;
         }
@@ -414,7 +424,8 @@ static void T_(train_each)(void *context, int64_t begin, int64_t end) {
 static bool T_(training_ok)(const nnl_training *t) {
     const nnl_data *sets[] = {&t->data, &t->held_out};
     if (t->count < 1 || t->batch < 1 || t->data.rows < 1 || t->data.source < 1 || t->todo < 0 ||
-        t->position < 0 || t->position * t->batch >= t->data.rows || (t->shuffle && !t->order)) {
+        t->position < 0 || t->position * t->batch >= t->data.rows || (t->shuffle && !t->order) ||
+        (t->order && t->order_bytes != 4 && t->order_bytes != 8)) {
         return false;
     }
     for (int64_t i = 0; i < t->count; i++) {

@@ -44,9 +44,10 @@ def permutation(n: int, seed: int, epoch: int = 0, *, purpose: int = SHUFFLE) ->
 
 
 def fill(order: np.ndarray, seed: int, purpose: int, epoch: int) -> None:
-    """Makes `order` (int64, contiguous) the random order of its indices; the caller has checked."""
+    """Makes `order` (int64, or uint32 of at most 2^32; contiguous) the random order of its indices;
+    the caller has checked."""
     status = _native.common.random_permutation(
-        len(order), _native.pointer(order), seed, purpose, epoch
+        len(order), _native.pointer(order), order.itemsize, seed, purpose, epoch
     )
     if status:
         _native.fail("permutation", status)

@@ -26,7 +26,8 @@ class EpochRun:
         data, seed, at = fit.plan.data, fit.trainer.seed, fit.at
         self._rows = Rows(data.source.X, data.source.y, data.weight)
         rows = int(data.rows or 0)
-        self._order = np.empty(rows, np.int64) if fit.plan.shuffle else None
+        short = np.uint32 if rows < 2**32 else np.int64
+        self._order = np.empty(rows, short) if fit.plan.shuffle else None
         if at.batch and self._order is not None:
             self._order[...] = permutation(rows, seed, at.epoch)
         self.batches = -(-rows // fit.plan.batch_size)

@@ -185,15 +185,19 @@ class Program:
         """For each layer the place of the gradient by its output; elementwise layers change it in
         place. Of a batch that threads share, every product reads a place of its own; else two take
         turns."""
-        steps, label = self._steps, "activation gradients"
-        widest, places = max(step.outputs for step in steps), []
-        if not self.training.team:
-            places = [self._buffer(label, self.batch, widest) for _ in range(2)]
+        steps, place, places = self._steps, -1, []
         for i in reversed(range(len(self.plan))):
             if i + 1 == len(self.plan) or steps[i + 1].layer in MOVES:
-                places.reverse()
-                place = places[0] if places else self._buffer(label, self.batch, steps[i].outputs)
-            steps[i].gradOutput = _native.pointer(place)
+                place += 1
+            places.append(place if self.training.team else place % 2)
+        places.reverse()
+        widest = [0] * (max(places) + 1)
+        for i, place in enumerate(places):
+            widest[place] = max(widest[place], steps[i].outputs)
+        label = "activation gradients"
+        buffers = [_native.pointer(self._buffer(label, self.batch, width)) for width in widest]
+        for i, place in enumerate(places):
+            steps[i].gradOutput = buffers[place]
 
     def current(self) -> bool:
         """True while the parameters and the loss's settings are those that were recorded."""
@@ -216,7 +220,8 @@ class Program:
         """The rows to train on; the arrays are kept alive until the next call.
 
         Args:
-            order: numbers of rows; with `shuffle` room for them, which every epoch fills anew.
+            order: numbers of rows, uint32 or int64; with `shuffle` room for them, which every epoch
+                fills anew.
                 None: the rows as they lie.
             subset: (n,) int64: only these rows count, and an order is one of these.
         """
@@ -228,6 +233,7 @@ class Program:
         t.data.weight = _native.NULL if data.weight is None else pointer(data.weight)
         t.data.subset = _native.NULL if subset is None else pointer(subset)
         t.order = _native.NULL if order is None else pointer(order)
+        t.order_bytes = 0 if order is None else order.itemsize
         t.shuffle, t.seed = shuffle, seed
         self._bound: tuple[Any, ...] = (data.y, data, order, subset)
 

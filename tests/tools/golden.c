@@ -132,7 +132,7 @@ static uint64_t run_random_bits(int variant, int threads) {
         must(nnl_random_bits(n, word, UINT64_MAX - (uint64_t)n, (uint32_t)e, UINT32_MAX));
         h = hash_bytes(h, word, (size_t)n * sizeof *word);
         int64_t *order = take((size_t)n * sizeof *order, 0, true);
-        must(nnl_random_permutation(n, order, SEED, (uint32_t)e, 3));
+        must(nnl_random_permutation(n, order, 8, SEED, (uint32_t)e, 3));
         h = hash_bytes(h, order, (size_t)n * sizeof *order);
     }
     return h;

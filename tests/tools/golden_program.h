@@ -93,6 +93,7 @@ static T_(machine) *T_(machine_of)(int variant) {
     t->held_out.rows = 40;
     t->held_output = T_(out)(40 * K);
     t->order = indices(t->data.rows, 1, 0);
+    t->order_bytes = variant == 0 ? 8 : 4;
     t->shuffle = 1;
     t->seed = SEED;
     t->todo = 3 * ((t->data.rows + B - 1) / B) - 1; /* the last epoch does not end */

@@ -58,7 +58,7 @@ static uint64_t T_(run_training)(int variant, int threads) {
     nnl_optimizer sgd = {.rule = NNL_RULE_SGD, .lr = 0.1, .momentum = variant ? 0 : 0.9};
     uint64_t h = HASH_START;
     for (uint32_t epoch = 0; epoch < 12; epoch++) {
-        must(nnl_random_permutation(rows, order, SEED, 5, epoch));
+        must(nnl_random_permutation(rows, order, 8, SEED, 5, epoch));
         for (int64_t from = 0; from < rows; from += B) {
             int64_t N = rows - from < B ? rows - from : B;
             must(NNL_(gather_rows)(N, D, rows, x, order + from, batch, &bad));

@@ -4,7 +4,7 @@ A fresh process trains 784-512-256-10 in batches of 128 for some steps. Before t
 parameters and gradients are in memory, what was freed is given back to the system (malloc_trim), a
 tiny network has been trained (modules are imported, threads have started), and the kernel's
 high-water mark is reset. Its growth, with parameters and gradients, is compared with parameters +
-gradients + optimiser state + activations. The rows, and their order (8 bytes each), are data, which
+gradients + optimiser state + activations. The rows, and their order (4 bytes each), are data, which
 grows with --steps. Linux only.
 
 Run: python tests/tools/memory.py [--steps 50] [--threads 2] [--limit 1.2]
