@@ -98,4 +98,8 @@
 /* Bytes of A and B that a thread reads from the second cache in the time of a multiply-add. */
 #define NNL_GEMM_BYTES_PER_WORK 32
 
+/* Products of at most so many terms go by thin.h, in rows of so many registers. */
+#define NNL_GEMM_THIN_TERMS 10
+#define NNL_GEMM_THIN_NV 4
+
 #endif

@@ -111,6 +111,8 @@ static double T_(turned_work)(const T_(product) *g) {
     return T_(work)(g->n, g->m, g->k, a + (g->accumulate ? 2 : 1) * T_(squares)(g->m, g->n));
 }
 
+#include "gemm/thin.h"
+
 /* Turns the product, C^T = B^T A^T, where that fills the vectors better or transposes less. The
  * rows of a transposed B are then read in place, and only a row-major A is packed: dx = dy W^T of
  * a small batch. Few output columns, as in a last layer, become full vectors of rows. */
@@ -189,6 +191,10 @@ static void T_(choose_grid)(T_(product) *g, int threads) {
 /* Computes a product of at least one output. */
 static int T_(compute)(T_(product) *g, int threads) {
     _Alignas(NNL_ALIGNMENT) real small[NNL_GEMM_STACK_BYTES / sizeof(real)];
+    if (T_(is_thin)(g, threads)) {
+        T_(compute_thin)(g);
+        return NNL_OK;
+    }
     T_(choose_orientation)(g);
     T_(choose_packing)(g);
     T_(choose_grid)(g, threads);
