@@ -433,6 +433,12 @@ int NNL_(Graph_run)(int64_t count, const nnl_instruction *list, int64_t size, vo
  * finite has stopped with NNL_EFINITE after backward and before the update. */
 int NNL_(Training_run)(int64_t models, nnl_training *const *trainings, int threads);
 
+/* One network's step on one batch as it lies, with t->todo = 1: input [N, inputs of the first layer];
+ * target int64_t [N], or [N, outputs of the last layer]. Returns the loss, or a NaN unless t->status is
+ * NNL_OK. */
+double NNL_(Training_step)(nnl_training *t, int64_t N, const real *input, const void *target,
+                           int threads);
+
 /* Sums of the loss and of correct rows over some data, in blocks of 4096 rows; t->held_output has
  * room for min(rows, 4096) outputs. Dropout passes its input on. sums [OUT] [1]. */
 int NNL_(Training_evaluate)(nnl_training *t, const nnl_data *data, nnl_sums *sums, int threads);

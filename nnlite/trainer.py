@@ -138,8 +138,10 @@ class Trainer:
             FloatingPointError: the loss is not finite; no parameter has changed.
         """
         step = self._programs.get("step")
-        if step is not None and sample_weight is None and step.step(x, y) == 0:
-            return float(step.training.last_loss)
+        if step is not None and sample_weight is None:
+            loss = step.step(x, y)
+            if loss is not None and loss == loss:
+                return loss
         rows = self.inputs.rows("train_step", x, y, sample_weight)
         if len(rows.x) == 0:
             raise ValueError("train_step: x has 0 rows; pass at least one")

@@ -112,7 +112,8 @@ class Program:
         self.outputs = self._steps[len(plan) - 1].outputs
         self._allocate()
         self._unread = _native.structs("sums", 2)
-        self._data, self._segments, self._steps_alone = self.training.data, None, False
+        self._segments, self._steps_alone = None, False
+        self._one_step: Any = self._kernels.Training_step
         self._target_dtype = _check.INT64 if classes else self.dtype
         self._shapes: Any = None  # of the last batch that `step` took
         self._room: np.ndarray | None = None
@@ -396,9 +397,9 @@ class Program:
             and self.current()
         )
 
-    def step(self, x: Any, y: Any) -> int | None:
-        """Trains on one batch, and returns the status. None, and nothing done, for a batch that
-        needs a conversion, or a check other than of its classes. The shortest way into C."""
+    def step(self, x: Any, y: Any) -> float | None:
+        """Trains on one batch; its loss, NaN where that failed. None, and nothing done, for a batch
+        that needs a conversion, or a check other than of its classes. The shortest way into C."""
         if not (
             type(x) is type(y) is np.ndarray
             and x.dtype is self.dtype
@@ -409,31 +410,28 @@ class Program:
         shapes = x.shape, y.shape
         if shapes != self._shapes and not self._fit_shapes(*shapes):
             return None
-        data, room = self._data, self._kernels.array
+        room = self._kernels.array
         try:
             source = _from_buffer(room, x)
             target = _from_buffer(_native.INT64S if self.classes else room, y)
         except ValueError:  # not contiguous
             return None
-        self._bound = (y, source, target)
-        data.input, data.target = source, target
+        self._shapes = shapes
         if not self._steps_alone:  # what a run of another kind has left
             t, null = self.training, _native.NULL
-            data.weight, data.subset = null, null
+            t.data.weight, t.data.subset = null, null
             t.order, t.shuffle, t.outputs, t.rates = null, 0, null, null
             t.held_out.rows = 0
             t.sums = self._unread
             self._begin(0, 0, 1)
             self._steps_alone = True
-            data.rows = data.source = len(x)
-        else:
-            if shapes != self._shapes:
-                data.rows = data.source = len(x)
-            if self._random or not self.optimizer._is_prepared(self._segments):
-                self._begin(0, 0, 1)
-                self._steps_alone = True
-        self._shapes = shapes
-        return self.run_prepared()
+        elif self._random or not self.optimizer._is_prepared(self._segments):
+            self._begin(0, 0, 1)
+            self._steps_alone = True
+        try:
+            return self._one_step(self.training, len(x), source, target, _State.threads)
+        finally:
+            self.settle()
 
     def _fit_shapes(self, x: tuple[int, ...], y: tuple[int, ...]) -> bool:
         """True for the shapes of one batch."""
