@@ -434,10 +434,9 @@ int NNL_(Graph_run)(int64_t count, const nnl_instruction *list, int64_t size, vo
 int NNL_(Training_run)(int64_t models, nnl_training *const *trainings, int threads);
 
 /* One network's step on one batch as it lies, with t->todo = 1: input [N, inputs of the first layer];
- * target int64_t [N], or [N, outputs of the last layer]. Returns the loss, or a NaN unless t->status is
- * NNL_OK. */
-double NNL_(Training_step)(nnl_training *t, int64_t N, const real *input, const void *target,
-                           int threads);
+ * target int64_t [N], or [N, outputs of the last layer]. The shortest way from Python. */
+int NNL_(Training_step)(nnl_training *t, int64_t N, const real *input, const void *target,
+                        int threads);
 
 /* Sums of the loss and of correct rows over some data, in blocks of 4096 rows; t->held_output has
  * room for min(rows, 4096) outputs. Dropout passes its input on. sums [OUT] [1]. */

@@ -140,7 +140,7 @@ class Trainer:
         step = self._programs.get("step")
         if step is not None and sample_weight is None:
             loss = step.step(x, y)
-            if loss is not None and loss == loss:
+            if loss is not None:
                 return loss
         rows = self.inputs.rows("train_step", x, y, sample_weight)
         if len(rows.x) == 0:

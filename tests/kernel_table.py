@@ -194,6 +194,7 @@ OUTSIDE = {
     "Program_updateOutput": "takes recorded layers: test_kernels.py",
     "Graph_run": "takes instructions: test_graph_run.py",
     "Training_run": "takes a whole network: test_program.py",
+    "Training_step": "takes a whole network: test_changes.py",
     "Training_evaluate": "takes a whole network: test_program.py",
 }
 

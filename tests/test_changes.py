@@ -161,3 +161,18 @@ def test_steps_of_different_sizes():
         assert trainer.train_step(x[:rows], y[:rows]) == by_hand(hand, x[:rows], y[:rows])
     for p, q in zip(trainer.model.parameters(), hand.model.parameters(), strict=True):
         np.testing.assert_array_equal(p.data, q.data)
+
+
+def test_a_step_that_fails_draws_its_masks_once():
+    """As a forward of the modules does; the next step then has the same masks either way."""
+    x, y = data()
+    bad = x.copy()
+    bad[3, 2] = np.nan
+    trainer, hand = made(), made()
+    assert trainer.train_step(x, y) == by_hand(hand, x, y)
+    with pytest.raises(FloatingPointError, match="the loss is nan"):
+        trainer.train_step(bad, y)
+    hand.loss.forward(hand.model.forward(bad), y)
+    hand.model.backward(hand.loss.backward())  # and no step of the optimiser
+    assert trainer.train_step(x, y) == by_hand(hand, x, y)
+    assert trainer.model[2].step == 3

@@ -461,13 +461,12 @@ NNL_API int NNL_(Training_run)(int64_t models, nnl_training *const *trainings, i
     return NNL_OK;
 }
 
-NNL_API double NNL_(Training_step)(nnl_training *t, int64_t N, const real *input,
-                                   const void *target, int threads) {
+NNL_API int NNL_(Training_step)(nnl_training *t, int64_t N, const real *input, const void *target,
+                                int threads) {
     t->data.rows = t->data.source = N;
     t->data.input = input;
     t->data.target = target;
-    t->status = NNL_(Training_run)(1, &t, threads);
-    return t->status == NNL_OK ? t->last_loss : (double)NAN;
+    return NNL_(Training_run)(1, &t, threads);
 }
 
 #endif

@@ -302,13 +302,14 @@ class Program:
         finally:
             self.settle()
 
-    def settle(self) -> None:
-        """Takes over what C changed: counters of random layers, weights that a graph may hold."""
+    def settle(self, counters: bool = True) -> None:
+        """Takes over what C changed: weights that a graph may hold, counters of random layers."""
         now = tick()
         for arena in self._arenas:
             arena.changed[0] = now
-        for step, module in self._random:
-            module.step = step.counter
+        if counters:
+            for step, module in self._random:
+                module.step = step.counter
 
     # What a run left.
 
@@ -398,8 +399,8 @@ class Program:
         )
 
     def step(self, x: Any, y: Any) -> float | None:
-        """Trains on one batch; its loss, NaN where that failed. None, and nothing done, for a batch
-        that needs a conversion, or a check other than of its classes. The shortest way into C."""
+        """Trains on one batch; its loss. None, and no parameter changed, for a batch that needs a
+        conversion or fails. The shortest way into C."""
         if not (
             type(x) is type(y) is np.ndarray
             and x.dtype is self.dtype
@@ -428,10 +429,12 @@ class Program:
         elif self._random or not self.optimizer._is_prepared(self._segments):
             self._begin(0, 0, 1)
             self._steps_alone = True
+        failed = 0
         try:
-            return self._one_step(self.training, len(x), source, target, _State.threads)
+            failed = self._one_step(self.training, len(x), source, target, _State.threads)
         finally:
-            self.settle()
+            self.settle(counters=not failed)  # who tries again draws the same masks
+        return None if failed else self.training.last_loss
 
     def _fit_shapes(self, x: tuple[int, ...], y: tuple[int, ...]) -> bool:
         """True for the shapes of one batch."""
