@@ -21,6 +21,7 @@ import numpy as np
 import nnlite as nn
 from nnlite.bench.peers import PeerError
 from nnlite.bench.report import title
+from nnlite.bench.timing import SETTLE
 
 EPOCHS, HIDDEN, RATE = 100, 64, 1e-3
 BATCHES = (200, 32)
@@ -97,6 +98,7 @@ def _race(
     for number in range(rounds):
         for name, function in contenders.items():
             progress(f"{name}, round {number + 1} of {rounds}")
+            time.sleep(SETTLE)  # threads of the one before may still spin on a core
             start = time.perf_counter()
             found[name]["value"] = function()
             found[name]["seconds"] = min(found[name]["seconds"], time.perf_counter() - start)

@@ -133,7 +133,60 @@ static uint64_t T_(run_machines)(int variant, int threads) {
     return h;
 }
 
+/* Steps of one network on all its rows, which threads share; variant 1: without Dropout, and with
+ * gradients clipped by their norm. */
+static uint64_t T_(run_steps)(int variant, int threads) {
+    enum { ROWS = 90, IN = 40, WIDE = 96, OUT = 7, ROOM = 12000, STEPS = 6 };
+    T_(machine) *m = take(sizeof *m, 0, true);
+    memset(m, 0, sizeof *m);
+    nnl_training *t = &m->training;
+    m->weights = T_(out)(ROOM);
+    m->segment.grad = T_(out)(ROOM);
+    T_(append)(m, NNL_LINEAR, NNL_RELU, WIDE, ROWS);
+    t->steps = m->steps;
+    m->steps[0].inputs = IN;
+    m->size = (IN + 1) * WIDE;
+    m->steps[0].bias = m->weights + IN * WIDE;
+    m->steps[0].gradBias = (real *)m->segment.grad + IN * WIDE;
+    if (variant == 0) T_(append)(m, NNL_DROPOUT, 0, 0, ROWS);
+    T_(append)(m, NNL_LINEAR, NNL_TANH, 48, ROWS);
+    T_(append)(m, NNL_LINEAR, NNL_IDENTITY, OUT, ROWS);
+    real *mean = T_(out)(2 * ROOM), *square = mean + ROOM;
+    memset(mean, 0, 2 * ROOM * sizeof *mean);
+    must(NNL_(random_normal)(m->size, m->weights, 0, (real)0.2, SEED, 4, 7));
+    m->segment.count = m->size;
+    m->segment.weight = m->weights;
+    m->segment.state[0] = mean;
+    m->segment.state[1] = square;
+    nnl_optimizer *o = &m->optimizer;
+    *o = (nnl_optimizer){.rule = NNL_RULE_ADAM, .lr = 0.01, .beta1 = 0.9, .beta2 = 0.999};
+    o->eps = 1e-8;
+    o->power1 = o->power2 = o->warmth = o->mu_product = 1;
+    o->clip_norm = variant == 0 ? 0 : 0.5;
+    t->loss.criterion = NNL_CROSS_ENTROPY;
+    t->loss.reduction = NNL_MEAN;
+    t->loss.classes = 1;
+    t->loss.ignore_index = -100;
+    t->batch = ROWS;
+    t->segment_count = 1;
+    t->segments = &m->segment;
+    t->optimizer = o;
+    t->team = 7;
+    t->todo = 1;
+    t->sums = m->sums;
+    uint64_t h = HASH_START;
+    real *x = T_(in)(ROWS * IN, PLAIN, 1);
+    int64_t *target = indices(ROWS, OUT, 1);
+    for (int i = 0; i < STEPS; i++) {
+        must(NNL_(Training_step)(t, ROWS, x, target, threads));
+        h = hash_bytes(h, &t->last_loss, sizeof t->last_loss);
+    }
+    return T_(hash)(h, m->weights, m->size);
+}
+
 static const group T_(program_groups)[] = {
+    {"Training_step, shared", T_(run_steps), 0},
+    {"Training_step, shared and clipped", T_(run_steps), 1},
     {"Training_run", T_(run_machines), 0},
     {"Training_run, side by side", T_(run_machines), 1},
     {"Training_evaluate", T_(run_machines), 0},
