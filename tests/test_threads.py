@@ -115,3 +115,23 @@ for task in set(os.listdir("/proc/self/task")) - known:
     print(int(blocked, 16) >> (signal.SIGINT - 1) & 1, end="")
 """
     assert run_python(program).stdout == "11"
+
+
+@linux
+@threaded
+def test_a_worker_that_leaves_the_callers_core_may_use_it_again():
+    """It forbids itself the core only for the moment in which the system moves it."""
+    program = """
+import os, time
+import numpy as np, nnlite as nn
+from nnlite import functional as F
+known = set(os.listdir("/proc/self/task"))
+nn.set_num_threads(2)
+a = np.ones((300, 300), np.float32)
+for _ in range(20):
+    F.matmul(a, a)
+    time.sleep(0.01)  # the worker sleeps, and is woken by the next product
+(worker,) = set(os.listdir("/proc/self/task")) - known
+print(os.sched_getaffinity(int(worker)) == os.sched_getaffinity(0))
+"""
+    assert run_python(program).stdout == "True\n"
