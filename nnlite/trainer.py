@@ -67,7 +67,8 @@ class Trainer:
     clips by the global norm): `parameter.grad` of such a weight then holds scratch values.
 
     Args:
-        model: the Module to train; it stays in its mode between calls.
+        model: the Module to train; it stays in its mode between calls. This and the next two may be
+            replaced later, and are checked again then.
         loss: SoftmaxCE, NLLLoss, MSELoss or another Loss.
         optimizer: an optimiser over the model's parameters.
         seed: seed of the order of the samples, 0 <= seed < 2^64.
