@@ -21,9 +21,9 @@ def made():
     return nn.Trainer(model, nn.SoftmaxCE(), nn.optim.SGD(model.parameters(), 0.1, momentum=0.9))
 
 
-def by_hand(trainer, x, y):
+def by_hand(trainer, x, y, sample_weight=None):
     """One step by the modules, as the README shows it."""
-    loss = trainer.loss.forward(trainer.model.forward(x), y)
+    loss = trainer.loss.forward(trainer.model.forward(x), y, sample_weight)
     trainer.model.zero_grad()
     trainer.model.backward(trainer.loss.backward())
     trainer.optimizer.step()
@@ -153,11 +153,15 @@ def test_batches_that_must_be_converted_after_one_that_need_not(shape):
     assert losses[0] == losses[1]
 
 
-def test_steps_of_different_sizes():
-    """The number of rows follows the batch, also after a fit has used the program's data."""
+def test_steps_of_different_sizes_and_kinds():
+    """The number of rows follows the batch, also after a step of another kind."""
     x, y = data()
+    weight = np.linspace(0.5, 2, ROWS, dtype=np.float32)
     trainer, hand = made(), made()
     for rows in (40, 7, 7, 40, 1, 25):
+        assert trainer.train_step(x[:rows], y[:rows]) == by_hand(hand, x[:rows], y[:rows])
+        got = trainer.train_step(x[:30], y[:30], weight[:30])
+        assert got == by_hand(hand, x[:30], y[:30], weight[:30])
         assert trainer.train_step(x[:rows], y[:rows]) == by_hand(hand, x[:rows], y[:rows])
     for p, q in zip(trainer.model.parameters(), hand.model.parameters(), strict=True):
         np.testing.assert_array_equal(p.data, q.data)

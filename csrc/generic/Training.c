@@ -71,11 +71,7 @@ static int64_t T_(correct_rows)(const nnl_loss *l, int64_t N, int64_t K, const r
 /* The batch through all layers, and its loss. */
 static int T_(alone_forward)(nnl_training *t, const T_(batch) *b, real *loss, int threads) {
     const nnl_step *last = &t->steps[t->count - 1];
-    int status = NNL_OK;
-    if (b->order) {
-        status = NNL_(gather_rows)(b->N, t->steps[0].inputs, t->data.source, t->data.input,
-                                   b->order, t->input, &t->bad_row);
-    }
+    int status = b->order ? T_(gather_inputs)(t, b, t->input) : NNL_OK;
     if (status == NNL_OK) status = T_(forward)(t, 0, b, 0, b->N, threads);
     if (status != NNL_OK) return status;
     return T_(run_loss)(&t->loss, b->N, last->outputs, last->output, b->target, b->weight, loss,

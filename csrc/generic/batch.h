@@ -92,6 +92,13 @@ static int T_(begin_batch)(nnl_training *t, int64_t row, T_(batch) *b) {
     return status;
 }
 
+/* The inputs of a batch that goes by an order, whose numbers have been checked, to `to` [N, inputs]. */
+static int T_(gather_inputs)(const nnl_training *t, const T_(batch) *b, real *to) {
+    int64_t bad_row;
+    return NNL_(gather_rows)(b->N, t->steps[0].inputs, t->data.source, t->data.input, b->order, to,
+                             &bad_row);
+}
+
 /* What layer i takes in, from row `begin` of the batch on; and the gradient of the loss by what it
  * gives, in its place. */
 static const real *T_(input_of)(const nnl_training *t, int64_t i, const T_(batch) *b,

@@ -71,12 +71,8 @@ static int T_(run_columns)(const T_(team) *m, int64_t i) {
     int64_t D = s->inputs, K = s->outputs, k0 = T_(cut)(K, m->size, i),
             k1 = T_(cut)(K, m->size, i + 1);
     real *own = (real *)T_(own_input)(m, i);
-    if (b->order) {
-        int64_t bad_row;
-        int status =
-            NNL_(gather_rows)(b->N, D, t->data.source, t->data.input, b->order, own, &bad_row);
-        if (status != NNL_OK) return status;
-    }
+    int status = b->order ? T_(gather_inputs)(t, b, own) : NNL_OK;
+    if (status != NNL_OK) return status;
     const real *bias = s->bias ? (const real *)s->bias + k0 : NULL;
     return NNL_(gemm)(b->N, k1 - k0, D, own, D, 1, (const real *)s->weight + k0, K, 1,
                       (real *)s->output + k0, K, bias, NULL, 0, s->activation, 1);
