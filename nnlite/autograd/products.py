@@ -6,6 +6,7 @@ mode algorithmic differentiation" (2008), section 2.2.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -246,7 +247,7 @@ def _contract(left: str, a: Any, right: str, b: Any, later: set[str]) -> tuple[s
         return tuple([size[c] for c in letters])
 
     def total(letters: list[str]) -> int:
-        return int(np.prod(lengths(letters), dtype=np.int64))
+        return math.prod(lengths(letters))
 
     if not inner and not rows and not columns:
         b = transpose(b, tuple([right.index(c) for c in left])) if left else b

@@ -58,7 +58,7 @@ class _Extremum(Operation):
         flat = turned.reshape(*[x.shape[i] for i in rest], -1)
         mask = np.zeros(flat.shape, bool)
         np.put_along_axis(mask, cls.place(flat, -1)[..., None], True, -1)
-        return mask.reshape(turned.shape).transpose(np.argsort(order))
+        return mask.reshape(turned.shape).transpose([order.index(i) for i in range(x.ndim)])
 
     @classmethod
     def vjp(cls, g: Any, need: Any, x: Any, axes: Any, keepdims: bool) -> Any:

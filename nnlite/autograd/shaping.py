@@ -6,6 +6,7 @@ sum and expand, concatenate and slices.
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -279,8 +280,9 @@ def unsqueeze(x: Any, axis: int) -> Any:
 
 
 def flatten(x: Any, start: int = 0) -> Any:
-    """The axes from `start` on as one."""
-    return reshape(x, x.shape[:start] + (int(np.prod(x.shape[start:], dtype=np.int64)),))
+    """The axes from `start` on as one; of a number, a vector of one element."""
+    (place,) = axes_of("flatten", start, max(x.ndim, 1))  # type: ignore[misc]
+    return reshape(x, x.shape[:place] + (math.prod(x.shape[place:]),))
 
 
 def flip(x: Any, axis: Any = None) -> Any:
@@ -323,7 +325,7 @@ def concatenate(tensors: Any, axis: int = 0) -> Any:
                 f"concatenate: tensor {i} has shape {x.shape}, tensor 0 {first.shape}; they must "
                 f"agree in every axis but {axis}"
             )
-    ends = tuple(np.cumsum([x.shape[place] for x in tensors]).tolist())
+    ends = tuple(itertools.accumulate([x.shape[place] for x in tensors]))
     return apply(Concatenate, *tensors, params=(place, ends))
 
 

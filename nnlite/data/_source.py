@@ -28,6 +28,7 @@ n-th batch of the full epoch; a file's chunks before it are not read.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -52,7 +53,7 @@ class ArraySource:
     def __init__(self, X: np.ndarray, y: np.ndarray) -> None:
         self.X, self.y = X, y
         self.rows, self.shape, self.target_shape = len(X), X.shape[1:], y.shape[1:]
-        self.width = int(np.prod(self.shape, dtype=np.int64))
+        self.width = math.prod(self.shape)
 
     def head(self, rows: int = 1) -> Pair:
         """The first rows of X and y."""

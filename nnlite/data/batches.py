@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -48,7 +49,7 @@ class BatchSource:
         """Numbers in a row of X."""
         self.head()
         assert self.shape is not None
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
     def signature(self, batch_size: int) -> dict[str, Any]:
         """Nothing: the iterable alone decides."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 from dataclasses import dataclass
@@ -160,4 +161,4 @@ def convert(rows: np.ndarray, out: np.ndarray, name: str) -> None:
 
 def row_bytes(shape: tuple[int, ...], dtype: np.dtype) -> int:
     """Bytes of one row."""
-    return int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
+    return math.prod(shape[1:]) * dtype.itemsize

@@ -18,6 +18,7 @@ use and one being filled by the thread.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
@@ -50,7 +51,7 @@ class StreamSource:
         self._X, self._y = X, y
         self.dtype, self.target_dtype, self.memory_budget = dtype, target_dtype, memory_budget
         self.rows, self.shape, self.target_shape = X.shape[0], X.shape[1:], y.shape[1:]
-        self.width = int(np.prod(self.shape, dtype=np.int64))
+        self.width = math.prod(self.shape)
         width = max(1, row_bytes(X.shape, X.dtype))
         self._spare: list[Chunk] = []  # buffers of the last epoch
         self.block_rows = max(1, BLOCK_BYTES // width, -(-self.rows // MAX_BLOCKS))

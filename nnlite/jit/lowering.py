@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import _native
+from .. import _check, _native
 from ..autograd.node import Leaf, Node
 from ..autograd.shaping import VIEW_FROM
 from ..autograd.tensor import Tensor
@@ -98,6 +98,8 @@ class Lowering:
     ) -> None:  # fmt: skip
         self.graph, self.known, self.wanted, self._rules = graph, known, wanted, rules
         self.dtype = graph.output.dtype
+        if self.dtype not in _check.FLOATS:
+            raise UnfitError(f"its result is of {self.dtype}, not float32 or float64")
         self.places: list[Place] = []
         self.forward: list[dict[str, Any]] = []
         self.backward: list[dict[str, Any]] = []

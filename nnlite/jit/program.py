@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
@@ -265,7 +266,9 @@ class Lease:
         self.work = work
 
     def __del__(self) -> None:
-        self.work.program._pool.append(self.work)
+        # Without memory, or as the interpreter ends, it is lost: the next run makes another.
+        with contextlib.suppress(Exception):
+            self.work.program._pool.append(self.work)
 
 
 class Run(Operation):

@@ -8,6 +8,7 @@ call, and backward runs in another. Whatever does not fit runs as the plain func
 from __future__ import annotations
 
 import functools
+import struct
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ from .program import Program
 from .reads import PLAIN, Reads
 
 F = TypeVar("F", bound=Callable[..., Any])
+_bits = struct.Struct("d").pack
 MOST_PROGRAMS = 64  # of one function; more kinds of arguments run as they are
 
 
@@ -87,13 +89,19 @@ class JitProgram:
         tensors: list[Tensor] = []
         for x in args:
             if type(x) is not Tensor:
-                if type(x) in PLAIN:
-                    key.append((type(x), x))
+                kind = type(x)
+                if kind is float:  # by bits: 0.0 and -0.0 are two, NaN is one
+                    key.append((float, _bits(x)))
+                    continue
+                if kind in PLAIN:
+                    key.append((kind, x))
                     continue
                 if not (isinstance(x, np.ndarray) or on_graph(x)):
                     return self._as_it_is(args, kwargs, f"an argument of {type(x).__name__}")
                 x = as_tensor(x)
             data = x._data
+            if not data.dtype.isnative:
+                return self._as_it_is(args, kwargs, "an argument in foreign byte order")
             flags = data.flags
             if not (flags.c_contiguous and flags.aligned):
                 return self._as_it_is(args, kwargs, "an argument that is not contiguous")

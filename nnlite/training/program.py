@@ -6,6 +6,7 @@ the same kernel. What cannot be recorded has no program, and is trained by the m
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -156,7 +157,7 @@ class Program:
         target.ignore_index = ignored(loss)
 
     def _buffer(self, label: str, *shape: int, dtype: Any = None) -> np.ndarray:
-        made = aligned_zeros(int(np.prod(shape)), np.dtype(dtype or self.dtype))
+        made = aligned_zeros(math.prod(shape), np.dtype(dtype or self.dtype))
         self._keep.append(made)
         self.nbytes[label] = self.nbytes.get(label, 0) + made.nbytes
         return made
