@@ -64,8 +64,8 @@ typedef struct {
     /* For training only: */
     void *output;     /* [BUFFER] [batch, outputs]: kept for backward */
     void *gradOutput; /* [BUFFER] [batch, outputs]: two layers' may be one, see nnl_training */
-    void *gradWeight; /* [inputs, outputs], for a Linear */
-    void *gradBias;   /* [outputs] [OPTIONAL], for a Linear */
+    void *gradWeight; /* [inputs, outputs] [OPTIONAL], for a Linear; NULL: not trained */
+    void *gradBias;   /* [outputs] [OPTIONAL], for a Linear; NULL: not trained */
 } nnl_step;
 
 /* Rules of optimisers; AdamW is NNL_RULE_ADAM with NNL_DECOUPLED. */

@@ -2,7 +2,7 @@
 
 What a part is made of (class and arguments) and what changes in it (state) stand side by side:
 
-    model      architecture | weights, state of modules, modules in eval mode
+    model      architecture | weights, state of modules, modules in eval mode, frozen parameters
     optimizer  class, config, names of its parameters | state_dict()
     trainer    class, loss | state_dict()
 """
@@ -38,6 +38,9 @@ def pack_parts(packer: Packer, model: Module, optimizer: Any, trainer: Any) -> d
             ),
         }
     }
+    frozen = frozen_names(model)
+    if frozen:
+        packed["model"]["frozen"] = frozen
     if optimizer is not None:
         names = {id(p): name for name, p in model.named_parameters()}
         packed["optimizer"] = {
@@ -69,6 +72,7 @@ def build_model(file: Reader, packed: dict[str, Any], unpacker: Unpacker) -> Mod
     states = unpacker.unpack(packed["state"])
     _require_modules(model, states, packed["eval"])
     _set_modules(model, states, packed["eval"])
+    _freeze(model, _frozen_in(packed, model))
     return model
 
 
@@ -106,6 +110,26 @@ def _require_modules(model: Module, states: Any, evaluating: Any) -> None:
         raise CheckpointError("its states are those of other modules")
 
 
+def frozen_names(model: Module) -> list[str]:
+    """Names of the parameters that are not trained."""
+    return [name for name, p in model.named_parameters() if not p.requires_grad]
+
+
+def _frozen_in(packed: dict[str, Any], model: Module) -> list[str]:
+    """The names of frozen parameters in a file; those of the model alone are allowed."""
+    names = packed.get("frozen", [])
+    if not isinstance(names, list) or not set(names) <= dict(model.named_parameters()).keys():
+        raise CheckpointError("its frozen parameters are none of the model's")
+    return names
+
+
+def _freeze(model: Module, names: list[str]) -> None:
+    """Freezes these parameters, and no others."""
+    frozen = set(names)
+    for name, p in model.named_parameters():
+        p.requires_grad = name not in frozen
+
+
 def _set_modules(model: Module, states: dict[str, Any], evaluating: Any) -> None:
     names = set(evaluating)
     for name, module in model.named_modules():
@@ -139,6 +163,7 @@ class State(NamedTuple):
     weights: dict[str, np.ndarray]
     modules: dict[str, Any]
     evaluating: list[str]
+    frozen: list[str]
     optimizer: Any
     trainer: Any
 
@@ -154,7 +179,8 @@ class State(NamedTuple):
             for name in ("optimizer", "trainer")
         )
         weights = {name: file.read(name) for name in weights_of(file)}
-        return cls(weights, modules, packed["eval"], optimizer, trainer)
+        frozen = _frozen_in(packed, model)
+        return cls(weights, modules, packed["eval"], frozen, optimizer, trainer)
 
     @classmethod
     def current(cls, model: Module, optimizer: Any, trainer: Any) -> State:
@@ -165,13 +191,17 @@ class State(NamedTuple):
             model.state_dict(),
             copy.deepcopy({name: state for name, state in states.items() if state is not None}),
             [name for name, module in modules.items() if not module.training],
+            frozen_names(model),
             None if optimizer is None else copy.deepcopy(optimizer.state_dict()),
             None if trainer is None else copy.deepcopy(trainer.state_dict()),
         )
 
     def apply(self, model: Module, optimizer: Any, trainer: Any) -> None:
-        """Sets the state of living objects."""
+        """Sets the state of living objects. What is frozen belongs to the training: weights alone
+        leave it as it is."""
         _set_modules(model, self.modules, self.evaluating)
+        if optimizer is not None or trainer is not None:
+            _freeze(model, self.frozen)
         if optimizer is not None:
             optimizer.load_state_dict(self.optimizer)
         if trainer is not None:

@@ -146,6 +146,7 @@ class Trainer:
         rows = self.inputs.rows("train_step", x, y, sample_weight)
         if len(rows.x) == 0:
             raise ValueError("train_step: x has 0 rows; pass at least one")
+        self._require_trained("train_step")
         rows = Rows(converted(rows.x, self.optimizer.dtype), rows.y, rows.weight)
         runner = self.runner(rows, len(rows.x), "step")
         try:
@@ -254,6 +255,14 @@ class Trainer:
 
     # Checks of settings, for fit and fit_many.
 
+    def _require_trained(self, operation: str) -> None:
+        """Raises where every parameter of the optimiser is frozen."""
+        if not any(p.requires_grad for p in self.optimizer.parameters):
+            raise ValueError(
+                f"{operation}: every parameter of the optimiser is frozen: nothing to train; set "
+                "requires_grad = True, or call model.requires_grad_(True)"
+            )
+
     def checked_stopping(self, wanted: Any, validates: bool) -> Any:
         """An EarlyStopping, from one or from its patience."""
         if isinstance(wanted, _callbacks.EarlyStopping):
@@ -285,6 +294,7 @@ class Trainer:
 
     def begin(self, plan: Plan, epochs: int, resume: bool) -> Position:
         """A new position; or that of the interrupted fit, whose states are taken over."""
+        self._require_trained("fit")
         settings = {
             "batch_size": plan.batch_size, "shuffle": plan.shuffle,
             "data": plan.data.source.signature(plan.batch_size),
@@ -424,7 +434,11 @@ class Trainer:
 
     def largest_gradient(self) -> tuple[str, float]:
         """(name, size) of the parameter with the largest gradient; NaN counts as largest."""
-        sizes = [(name, float(np.abs(p.grad).max())) for name, p in self.model.named_parameters()]
+        sizes = [
+            (name, float(np.abs(p.grad).max(initial=0)))
+            for name, p in self.model.named_parameters()
+            if p.requires_grad
+        ]
         return max(sizes, key=lambda item: (np.isnan(item[1]), item[1]))
 
     def denormals(self, share: float = 0.0) -> dict[str, int]:

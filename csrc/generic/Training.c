@@ -78,16 +78,16 @@ static int T_(alone_forward)(nnl_training *t, const T_(batch) *b, real *loss, in
                         last->gradOutput, &t->bad_row, threads);
 }
 
-/* From the gradient of the last output down to the first layer with weights; a large weight is
+/* From the gradient of the last output down to the first layer that is trained; a large weight is
  * updated at once, where `update` is given. */
 static int T_(backward)(nnl_training *t, const T_(batch) *b, const nnl_optimizer *update,
                         int threads) {
-    int64_t first = T_(first_linear)(t);
+    int64_t first = T_(first_trained)(t);
     for (int64_t i = t->count - 1; i >= first; i--) {
         const nnl_step *s = &t->steps[i];
         const real *input = T_(input_of)(t, i, b, 0);
         int status = T_(grad_input)(t, i, i == first, b, 0, b->N, threads);
-        if (status == NNL_OK && s->layer == NNL_LINEAR) {
+        if (status == NNL_OK && T_(is_trained)(s)) {
             status = update && T_(is_early)(t, s)
                          ? T_(update_large)(t, s, b->N, input, update, threads)
                          : T_(grad_weight)(s, 0, s->inputs, b->N, input, s->gradWeight, threads);

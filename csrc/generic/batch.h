@@ -163,10 +163,15 @@ static int T_(plain_backward)(const nnl_step *s, int64_t begin, int64_t N, const
     }
 }
 
-/* The first layer with weights: no gradient is needed below it. */
-static int64_t T_(first_linear)(const nnl_training *t) {
+/* True for a layer that is trained: the gradient of a frozen parameter has no place. */
+static bool T_(is_trained)(const nnl_step *s) {
+    return s->layer == NNL_LINEAR && (s->gradWeight || s->gradBias);
+}
+
+/* The first layer that is trained: no gradient is needed below it. */
+static int64_t T_(first_trained)(const nnl_training *t) {
     int64_t first = 0;
-    while (first < t->count && t->steps[first].layer != NNL_LINEAR) first++;
+    while (first < t->count && !T_(is_trained)(&t->steps[first])) first++;
     return first;
 }
 
@@ -192,12 +197,14 @@ static int T_(grad_input)(nnl_training *t, int64_t i, bool lowest, const T_(batc
 }
 
 /* Rows [d0, d1) of the gradient of a Linear's weight, at gradWeight; and with row 0, of its bias. As
- * accGradParameters adds to zeros; but the zeros of the weights are neither written nor read. */
+ * accGradParameters adds to zeros; but the zeros of the weights are neither written nor read. A frozen
+ * weight has no gradient: the product has no rows, and the sums for the bias are left. */
 static int T_(grad_weight)(const nnl_step *s, int64_t d0, int64_t d1, int64_t N, const real *input,
                            real *gradWeight, int threads) {
     int64_t D = s->inputs, K = s->outputs;
     real *sums = d0 == 0 ? s->gradBias : NULL;
     if (sums) memset(sums, 0, (size_t)K * sizeof(real));
+    if (!gradWeight) d1 = d0;
     return NNL_(gemm_and_sums)(d1 - d0, K, N, input + d0, 1, D, s->gradOutput, K, 1, gradWeight, K,
                                NULL, NULL, sums, 0, NNL_IDENTITY, threads);
 }

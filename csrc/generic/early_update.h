@@ -14,9 +14,9 @@
 #define NNL_LARGE_WEIGHT_BYTES (16 << 20)
 #define NNL_STRIP_BYTES (2 << 20)
 
-/* True for a weight that is large. */
+/* True for a weight that is large, and trained. */
 static bool T_(is_large)(const nnl_step *s) {
-    return s->layer == NNL_LINEAR &&
+    return s->layer == NNL_LINEAR && s->gradWeight &&
            s->inputs * s->outputs * (int64_t)sizeof(real) >= NNL_LARGE_WEIGHT_BYTES;
 }
 

@@ -52,6 +52,7 @@ static int64_t T_(team_size)(const nnl_training *t, const T_(batch) *b, int thre
     for (int64_t i = 0; i < t->count; i++) {
         const nnl_step *s = &t->steps[i];
         if (s->layer == NNL_DROPOUT && s->inputs % NNL_DROPOUT_UNIT != 0) return 1;
+        if (s->layer == NNL_LINEAR && !s->gradWeight) return 1;
         work += T_(row_work)(s);
     }
     double shares = 3 * (double)b->N * (double)work / NNL_TEAM_WORK;

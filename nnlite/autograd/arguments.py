@@ -39,7 +39,7 @@ class Inputs:
             raise TypeError(f"{operation}: f: expected a function, got {type(f).__name__}")
         self.operation, self.f = operation, f
         if not on_graph(inputs) and callable(getattr(inputs, "parameters", None)):
-            inputs = inputs.parameters()
+            inputs = [p for p in inputs.parameters() if p.requires_grad]
         self.single = not isinstance(inputs, (tuple, list))
         given = (inputs,) if self.single else tuple(inputs)
         if not given:

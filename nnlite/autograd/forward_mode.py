@@ -102,7 +102,7 @@ def carrying(
         return
     before = state.duals
     duals = tuple([dual(x, v) for x, v in zip(xs, vs, strict=True)])
-    leaves = [x._edge for x in given.items]
+    leaves = [p._leaf for p in given.parameters]
     state.duals = {**before, **dict(zip(leaves, duals, strict=True))}
     try:
         yield duals

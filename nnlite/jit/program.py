@@ -89,7 +89,9 @@ class Program:
     def in_place(self) -> bool:
         """True while the tensors that the function holds lie where they lay."""
         for x, data, edge in self._held:
-            if x._data is not data or (type(x) is Tensor and x._edge is not edge):
+            if x._data is not data:
+                return False
+            if (x._edge is not edge) if type(x) is Tensor else (x.requires_grad is (edge is None)):
                 return False
         return True
 

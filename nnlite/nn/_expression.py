@@ -48,7 +48,7 @@ class ParameterLeaf(Leaf):
 
     def add(self, grad: Any) -> None:
         parameter = self.owner()
-        if parameter is not None:
+        if parameter is not None and parameter._requires_grad:  # it may be frozen by now
             parameter._grad += grad._data if type(grad) is Tensor else grad
 
     @property  # type: ignore[override]
@@ -63,8 +63,9 @@ class ParameterLeaf(Leaf):
             parameter._grad[...] = 0 if value is None else value._data
 
 
-def leaf_tensor(leaf: Leaf, data: np.ndarray, changed: list[int]) -> Tensor:
-    """The Tensor of a parameter; `changed` is the time of its last change, kept by the arena."""
+def leaf_tensor(leaf: Leaf | None, data: np.ndarray, changed: list[int]) -> Tensor:
+    """The Tensor of a parameter; a frozen one has no leaf. `changed` is the time of its last
+    change, kept by the arena."""
     t = wrap(data)
     t._edge, t._changed = leaf, changed
     return t

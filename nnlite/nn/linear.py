@@ -101,8 +101,10 @@ class Linear(Module):
         if want_input:
             grad_input = LinearOp.grad_input(saved, grad_output, weight._data, activation)
         LinearOp.acc_grad_parameters(
-            saved, grad_output, weight._grad, None if bias is None else bias._grad
-        )
+            saved, grad_output,
+            weight._grad if weight._requires_grad else None,
+            bias._grad if bias is not None and bias._requires_grad else None,
+        )  # fmt: skip
         return grad_input
 
     def _backward_through(self, grad_output: np.ndarray, activation: Module) -> np.ndarray:

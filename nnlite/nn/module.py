@@ -207,7 +207,13 @@ class Module:
     def zero_grad(self) -> None:
         """Sets the gradients of all parameters to zero."""
         for p in self.parameters():
-            p.grad.fill(0)
+            p._grad.fill(0)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Module:
+        """Freezes (False) or trains (True) all parameters, here and below; returns the module."""
+        for p in self.parameters():
+            p.requires_grad = requires_grad
+        return self
 
     def train(self, mode: bool = True) -> Module:
         """Training mode (default) for this module and those below; returns the module."""

@@ -53,11 +53,21 @@ class Arena:
         self.data, self.grad = data, grad
         self.members = list(parameters)
         self.changed = [0, 1]
-        self.retired = False  # True once a member has moved to another arena
+        self.retired = False  # True once a member has moved, been frozen or been trained again
         offset = 0
         for p in parameters:
             p._move(self, offset)
             offset += padded(p.size, dtype)
+
+    def renew(self) -> None:
+        """Retires this arena for another of the same memory: what is recorded is recorded anew."""
+        twin = object.__new__(Arena)
+        twin.data, twin.grad, twin.members = self.data, self.grad, self.members
+        twin.changed, twin.retired = self.changed, False
+        for p in self.members:
+            if p._arena is self:
+                p._arena = twin
+        self.retired = True
 
 
 class Parameter(Expression):
@@ -68,16 +78,25 @@ class Parameter(Expression):
     Args:
         data: initial values, copied; float32 or float64, any shape.
         name: shown in messages.
+        requires_grad: False freezes it from the start.
 
     Attributes:
         data: the values, a view into the model's arena. Assigning copies into it.
-        grad: the gradient, same shape; zero at first. Assigning copies into it.
+        grad: the gradient, same shape; zero at first. Assigning copies into it. Of a frozen
+            parameter none is computed or kept: new zeros at each look.
+        requires_grad: False freezes the parameter: optimisers leave it, and what they keep for it,
+            as it is, and recorded programs leave its gradient out. May be set at any time.
 
     Raises:
-        TypeError: data is not float32 or float64.
+        TypeError: data is not float32 or float64, or name is no text.
     """
 
-    def __init__(self, data: Any, name: str = "parameter") -> None:
+    def __init__(self, data: Any, name: str = "parameter", *, requires_grad: bool = True) -> None:
+        if not isinstance(name, str):
+            raise TypeError(
+                f"Parameter: name: expected a text, got {_check.describe(name)}; "
+                "write requires_grad=False to freeze it"
+            )
         values = np.asarray(data)
         dtype = _check.float_dtype("Parameter", values.dtype.newbyteorder("="))
         claim(values.size * dtype.itemsize)
@@ -89,6 +108,7 @@ class Parameter(Expression):
         self._as_tensor: Tensor | None = None
         self._data = values
         self._grad = np.zeros(values.shape, dtype)
+        self._requires_grad = _switch("Parameter", requires_grad)
         Arena([self])
 
     def _move(self, arena: Arena, offset: int) -> None:
@@ -109,8 +129,26 @@ class Parameter(Expression):
             return state.duals[self._leaf]
         found = self._as_tensor
         if found is None or found._data is not self._data:
-            found = self._as_tensor = leaf_tensor(self._leaf, self._data, self._arena.changed)
+            leaf = self._leaf if self._requires_grad else None
+            found = self._as_tensor = leaf_tensor(leaf, self._data, self._arena.changed)
         return found
+
+    @property
+    def requires_grad(self) -> bool:
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if _switch("requires_grad", value) != self._requires_grad:
+            self._requires_grad = not self._requires_grad
+            self._as_tensor = None
+            self._grad.fill(0)
+            self._arena.renew()
+
+    def requires_grad_(self, requires_grad: bool = True) -> Parameter:
+        """Freezes (False) or trains (True) the parameter; returns it."""
+        self.requires_grad = requires_grad
+        return self
 
     @property
     def data(self) -> np.ndarray:
@@ -123,11 +161,11 @@ class Parameter(Expression):
 
     @property
     def grad(self) -> np.ndarray:
-        return self._grad
+        return self._grad if self._requires_grad else np.zeros(self.shape, self.dtype)
 
     @grad.setter
     def grad(self, value: Any) -> None:
-        self._assign("grad", self._grad, value)
+        self._assign("grad", self.grad, value)
 
     def _assign(self, what: str, view: np.ndarray, value: Any) -> None:
         if view is value:  # p.grad += x arrives here
@@ -140,14 +178,28 @@ class Parameter(Expression):
         view[...] = new
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"name": self.name, "data": self._data.copy(), "grad": self._grad.copy()}
+        return {
+            "name": self.name, "data": self._data.copy(), "grad": self._grad.copy(),
+            "requires_grad": self._requires_grad,
+        }  # fmt: skip
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        Parameter.__init__(self, state["data"], state["name"])
+        trained = state.get("requires_grad", True)
+        Parameter.__init__(self, state["data"], state["name"], requires_grad=trained)
         self._grad[...] = state["grad"]
 
     def __repr__(self) -> str:
-        return f"Parameter({self.name}, shape={self.shape}, dtype={self.dtype})"
+        frozen = "" if self._requires_grad else ", requires_grad=False"
+        return f"Parameter({self.name}, shape={self.shape}, dtype={self.dtype}{frozen})"
+
+
+def _switch(operation: str, value: Any) -> bool:
+    """Requires True or False for requires_grad."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(
+            f"{operation}: requires_grad: expected True or False, got {_check.describe(value)}"
+        )
+    return bool(value)
 
 
 def gather(parameters: Iterable[Parameter]) -> None:
@@ -181,7 +233,7 @@ class Segment:
 def segments(
     parameters: Sequence[Parameter], group: Callable[[Parameter], Any] = lambda p: None
 ) -> list[Segment]:
-    """The fewest segments that hold these parameters of one dtype, in their order.
+    """The fewest segments that hold the trained ones of these parameters of one dtype, in order.
 
     Parameters for which `group` gives different values go to different segments.
     """
@@ -190,7 +242,9 @@ def segments(
     for p in parameters:
         count, own = padded(p.size, p.dtype), group(p)
         last = found[-1] if found else None
-        if last and last[0] is p._arena and last[1] + last[2] == p._offset and last[4] == own:
+        if not p._requires_grad:
+            pass
+        elif last and last[0] is p._arena and last[1] + last[2] == p._offset and last[4] == own:
             last[2] += count
         else:
             found.append([p._arena, p._offset, count, offset, own])

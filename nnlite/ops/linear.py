@@ -56,14 +56,18 @@ class Linear:
     def acc_grad_parameters(
         x: np.ndarray,
         grad: np.ndarray,
-        grad_weight: np.ndarray,
+        grad_weight: np.ndarray | None,
         grad_bias: np.ndarray | None,
         scale: float = 1.0,
     ) -> None:
-        """Adds x^T (scale dy) to grad_weight and scale sum_i dy_i to grad_bias."""
-        inputs, outputs = grad_weight.shape
-        status = _native.KERNELS[grad_weight.dtype].Linear_accGradParameters(
-            x.shape[0], inputs, outputs, _pointer(x), _pointer(grad), _pointer(grad_weight),
+        """Adds x^T (scale dy) to grad_weight and scale sum_i dy_i to grad_bias, where they are."""
+        if grad_weight is None and grad_bias is None:
+            return
+        rows, outputs = grad.shape
+        inputs = 0 if grad_weight is None else x.shape[1]  # no rows of the product: only the sums
+        status = _native.KERNELS[grad.dtype].Linear_accGradParameters(
+            rows, inputs, outputs, _pointer(x), _pointer(grad),
+            _native.NULL if grad_weight is None else _pointer(grad_weight),
             _native.NULL if grad_bias is None else _pointer(grad_bias), scale, _State.threads,
         )  # fmt: skip
         if status:

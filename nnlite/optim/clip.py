@@ -8,12 +8,8 @@ import numpy as np
 
 from .. import _check, _native
 from .._config import _State
-from ..nn.parameter import Parameter, Segment, segments
+from ..nn.parameter import Parameter, segments
 from .optimizer import checked_parameters
-
-
-def _parts(operation: str, parameters: Iterable[Parameter] | Parameter) -> list[Segment]:
-    return segments(checked_parameters(operation, parameters))
 
 
 def clip_grad_norm_(
@@ -38,8 +34,8 @@ def clip_grad_norm_(
     """
     operation = "clip_grad_norm_"
     limit = _check.number(operation, "max_norm", max_norm, 0)
-    parts = _parts(operation, parameters)
-    dtype = parts[0].data.dtype
+    known = checked_parameters(operation, parameters)
+    parts, dtype = segments(known), known[0].dtype
     norm = _native.cell("double")
     status = _native.KERNELS[dtype].gradient_norm(
         len(parts),
@@ -74,5 +70,5 @@ def clip_grad_value_(parameters: Iterable[Parameter] | Parameter, clip_value: fl
         ValueError: clip_value is out of range.
     """
     limit = _check.number("clip_grad_value_", "clip_value", clip_value, 0)
-    for part in _parts("clip_grad_value_", parameters):
+    for part in segments(checked_parameters("clip_grad_value_", parameters)):
         part.grad.clip(-limit, limit, out=part.grad)

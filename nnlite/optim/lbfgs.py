@@ -116,20 +116,35 @@ class LBFGS(Optimizer):
             "gtol": self.tolerance_grad, "ftol": self.tolerance_change,
         }  # fmt: skip
 
+    def _trained(self) -> list[Parameter]:
+        """The parameters that are not frozen.
+
+        Raises:
+            ValueError: all are.
+        """
+        found = [p for p in self.parameters if p.requires_grad]
+        if not found:
+            raise ValueError(
+                "LBFGS.step: every parameter is frozen; set requires_grad = True where one is to "
+                "be trained"
+            )
+        return found
+
     def _read(self, what: str) -> np.ndarray:
-        """Values or gradients of all parameters as one vector of float64."""
-        return np.concatenate([getattr(p, what).ravel() for p in self.parameters]).astype(float)
+        """Values or gradients of all parameters that are trained, as one vector of float64."""
+        return np.concatenate([getattr(p, what).ravel() for p in self._trained()]).astype(float)
 
     def _write(self, x: np.ndarray) -> None:
-        ends = np.cumsum([p.size for p in self.parameters])
-        for p, end in zip(self.parameters, ends, strict=True):
+        trained = self._trained()
+        ends = np.cumsum([p.size for p in trained])
+        for p, end in zip(trained, ends, strict=True):
             p.data = x[end - p.size : end].reshape(p.shape)
 
     def _with_decay(self, loss: float, x: np.ndarray) -> tuple[float, np.ndarray]:
         grad = self._read("grad")
         if self.weight_decay:
-            sizes = [p.size for p in self.parameters]
-            decay = np.repeat([self._decay(p)[0] for p in self.parameters], sizes)
+            sizes = [p.size for p in self._trained()]
+            decay = np.repeat([self._decay(p)[0] for p in self._trained()], sizes)
             loss, grad = loss + float((decay * x * x).sum()) / 2, grad + decay * x
         return loss, grad
 

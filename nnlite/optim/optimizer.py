@@ -109,6 +109,7 @@ class Optimizer:
         self.state: dict[str, np.ndarray] = {}
         self.initial_lr = self._number("lr", lr)
         self._segments: list[Segment] = []
+        self._arenas: list[Any] = []  # of all parameters, when the segments were found
         self._native_segments: Any = None
         self._numbers = _native.optimizer(
             rule=self._rule, flags=_native.MAXIMIZE if maximize else 0,
@@ -189,12 +190,13 @@ class Optimizer:
         return (0.0, 0.0) if exempt else (self.weight_decay, self.l1)
 
     def segments(self) -> list[Segment]:
-        """The parameters as they lie in the arenas now, parted where weight decay differs."""
-        found = self._segments
-        if not found or any(part.arena.retired for part in found):
+        """The trained parameters as they lie in the arenas now, parted where weight decay
+        differs."""
+        if not self._arenas or any(arena.retired for arena in self._arenas):
             self._native_segments = None
-            found = self._segments = segments(self.parameters, self._decay)
-        return found
+            self._segments = segments(self.parameters, self._decay)
+            self._arenas = list({id(p._arena): p._arena for p in self.parameters}.values())
+        return self._segments
 
     def _native_step(self) -> tuple[Any, int, Any]:
         """(segments, their count, optimiser) for C, as the parameters lie in the arenas now."""
@@ -210,13 +212,13 @@ class Optimizer:
 
     def _is_prepared(self, segments: Any) -> bool:
         """True while these are the segments that `_native_step` would give."""
-        for part in self._segments:
-            if part.arena.retired:
+        for arena in self._arenas:
+            if arena.retired:
                 return False
         return bool(self._segments) and segments is self._native_segments
 
     def step(self) -> None:
-        """Changes every parameter by its gradient, once."""
+        """Changes every parameter that is not frozen by its gradient, once."""
         parts, count, numbers = self._native_step()
         status = _native.KERNELS[self.dtype].Optimizer_update(count, parts, numbers, _State.threads)
         if status:
@@ -225,7 +227,7 @@ class Optimizer:
             part.arena.changed[0] = tick()
 
     def zero_grad(self) -> None:
-        """Sets the gradients of the parameters to zero."""
+        """Sets the gradients of the parameters to zero; frozen ones have none."""
         for part in self.segments():
             part.grad.fill(0)
 
@@ -278,7 +280,10 @@ class Optimizer:
 
     def __getstate__(self) -> dict[str, Any]:
         numbers = _native.optimizer_numbers(self._numbers)
-        return {**vars(self), "_segments": [], "_native_segments": None, "_numbers": numbers}
+        return {
+            **vars(self), "_segments": [], "_arenas": [], "_native_segments": None,
+            "_numbers": numbers,
+        }  # fmt: skip
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         vars(self).update(state)

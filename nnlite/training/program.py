@@ -71,8 +71,10 @@ def compiled(
         return None
     parts = [part for module, _ in plan for part in vars(module).values()]
     parameters = [part for part in parts if isinstance(part, Parameter)]
-    own = {id(p) for p in parameters}
-    if len(own) < len(parameters) or own != {id(p) for p in optimizer.parameters}:
+    trained = {id(p) for p in parameters if p.requires_grad}
+    if len({id(p) for p in parameters}) < len(parameters) or trained != {
+        id(p) for p in optimizer.parameters if p.requires_grad
+    }:
         return None  # shared by two layers, or not all of them trained by this optimiser
     width = rows.x.shape[1]
     for module, _ in plan:
@@ -133,8 +135,9 @@ class Program:
             module._record(step, activation and activation.fused)
             columns = step.outputs
             if type(module) is Linear:
-                step.gradWeight = _native.pointer(module.weight._grad)
-                if module.bias is not None:
+                if module.weight._requires_grad:
+                    step.gradWeight = _native.pointer(module.weight._grad)
+                if module.bias is not None and module.bias._requires_grad:
                     step.gradBias = _native.pointer(module.bias._grad)
         self._arenas = list({id(p._arena): p._arena for p in self._parameters()}.values())
         self._keep += [(p._data, p._grad) for p in self._parameters()]
