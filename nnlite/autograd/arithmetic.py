@@ -26,7 +26,7 @@ from .operation import (
     value_of,
     zeros_like,
 )  # fmt: skip
-from .shaping import sum_to
+from .shaping import astype, sum_to
 from .tensor import Tensor, wrap
 
 
@@ -308,7 +308,7 @@ class Minimum(_Choice):
 
 
 class Clip(Elementwise):
-    """x limited to [low, high]; dx = g where low <= x <= high, else 0."""
+    """x limited to [low, high], which broadcast; dx = g where low <= x <= high, else 0."""
 
     keeps_inputs = True
 
@@ -318,7 +318,7 @@ class Clip(Elementwise):
 
     @staticmethod
     def vjp(g: Any, need: Any, x: Any, low: Any, high: Any) -> Any:
-        return where(Clip.inside(x, low, high), g, 0.0)
+        return sum_to(where(Clip.inside(x, low, high), g, 0.0), need[0].shape)
 
     @staticmethod
     def inside(x: Any, low: Any, high: Any) -> Any:
@@ -372,24 +372,39 @@ def where(condition: Any, a: Any, b: Any) -> Any:
         condition: an array or Tensor of bool; no gradient.
         a, b: Tensors, arrays or numbers; broadcast together.
     """
-    condition = as_tensor(condition)._data if on_graph(condition) else condition
-    if not on_graph(a, b):
+    if not on_graph(condition, a, b):
         return np.where(condition, a, b)
+    condition = as_tensor(condition)._data if on_graph(condition) else condition
     a, b = operand(a), operand(b)
+    if a is NotImplemented or b is NotImplemented:
+        raise TypeError("where: a, b: expected Tensors, arrays or numbers")
+    if type(a) is not Tensor and type(b) is not Tensor:
+        found = np.where(condition, a, b)  # Python's floats are float32, as in nn.tensor
+        return wrap(found.astype(np.float32) if found.dtype == np.float64 else found)
     if type(a) is Tensor and type(b) is Tensor and a.dtype is not b.dtype:
         a, b = promoted(a, b)
     return apply(Where, a, b, params=(condition,))
 
 
 def clip(x: Any, low: Any = None, high: Any = None) -> Any:
-    """x limited to [low, high], numbers or arrays without gradient; None is no limit.
+    """x limited to [low, high], numbers, arrays or Tensors that broadcast; None is no limit.
 
     Raises:
         ValueError: both limits are None.
     """
     if low is None and high is None:
         raise ValueError("clip: low, high: expected at least one limit, got None for both")
-    low, high = (as_tensor(v)._data if on_graph(v) else v for v in (low, high))
+    low, high = (as_tensor(v) if on_graph(v) else v for v in (low, high))
+    if any(type(v) is Tensor and v._edge is not None for v in (low, high)):
+        x = x if low is None else maximum(x, low)  # the gradient of a limit: where it was chosen
+        return x if high is None else minimum(x, high)
+    low, high = (
+        v if v is None or type(v) in (int, float) else np.asarray(value_of(v)) for v in (low, high)
+    )
+    if on_graph(x):
+        x = as_tensor(x)
+        dtype = np.result_type(x.dtype, *[v for v in (low, high) if v is not None])
+        x = x if dtype == x.dtype else astype(x, dtype)
     return apply(Clip, x, params=(low, high))
 
 

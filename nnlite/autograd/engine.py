@@ -61,6 +61,8 @@ def propagate(
         if wanted and node in wanted:
             found[node] = g
         if node.kept is not None:
+            if g.shape != node.shape:
+                _misfit("the calls that use it", g, node)
             node.kept.add(g)
         if useful is not None:
             need = tuple([p if p in useful else None for p in need])
@@ -97,6 +99,9 @@ def propagate(
                 else:
                     todo[key] = [parent, g]
                     heappush(heap, -key)
+            elif g.shape != parent.shape:
+                if parent is not TANGENT:  # whose gradient nobody reads
+                    _misfit(op.name, g, parent)
             elif parent in found:
                 found[parent] = _sum(found[parent], g, owned, parent)
             else:
@@ -182,6 +187,13 @@ def _freed(node: Node) -> NoReturn:
     raise RuntimeError(
         f"backward: the graph of {node.op.name} was freed by an earlier backward; "
         "call that one with retain_graph=True, or compute the output again"
+    )
+
+
+def _misfit(source: str, g: Any, to: Any) -> NoReturn:
+    raise RuntimeError(
+        f"backward: {source} gave a gradient of shape {g.shape} for a tensor of shape {to.shape}; "
+        "its backward must sum over the axes along which forward broadcast"
     )
 
 

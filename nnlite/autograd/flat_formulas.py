@@ -40,6 +40,10 @@ FORMULAS: dict[str, tuple[str, ...]] = {
         "np.where({a} <= {b}, 0.0, {g})",
     ),
     "Where": ("np.where({p0}, {a}, {b})", "np.where({p0}, {g}, 0.0)", "np.where({p0}, 0.0, {g})"),
+    "Deviation": (
+        "np.sqrt({a})",
+        "np.where(np.equal({y}, 0), 0.0, {g} * 0.5 / np.where(np.equal({y}, 0), 1.0, {y}))",
+    ),
     "Exp": ("np.exp({a})", "{g} * {y}"),
     "Expm1": ("np.expm1({a})", "{g} * ({y} + 1)"),
     "Log": ("np.log({a})", "{g} / {a}"),
@@ -158,6 +162,13 @@ def _extremum(name: str) -> Any:
 def _prod_gradient(k: Any) -> str:
     others = f"{k.helper('others')}({k.a}, {_axes(k, k.params[0])})"
     return f"{_spread(k, k.g, *k.params)} * {others}"
+
+
+def _p_norm_back(k: Any) -> str:
+    *axes, p = k.params
+    y = _spread(k, f"np.where(np.equal({k.y}, 0), 1.0, {k.y})", *axes)
+    size = f"np.where({k.a} == 0, 1.0, np.abs({k.a}))"
+    return f"{_spread(k, k.g, *axes)} * np.sign({k.a}) * ({size} / {y}) ** ({p} - 1)"
 
 
 def _logsumexp(k: Any) -> str:
@@ -336,6 +347,13 @@ CALLS: dict[str, tuple[Any, Any]] = {
         ),
         lambda k: f"{k.a} * {_spread(k, f'{k.g} / np.where({k.y} == 0, inf, {k.y})', *k.params)}",
     ),
+    "PNorm": (
+        lambda k: (
+            f"np.sum(np.abs({k.a}) ** {k.params[2]}, axis={_axes(k, k.params[0])}, "
+            f"keepdims={k.params[1]}) ** (1 / {k.params[2]})"
+        ),
+        _p_norm_back,
+    ),
     "LogSumExp": (
         _logsumexp,
         lambda k: f"{_spread(k, k.g, *k.params)} * np.exp({k.a} - {_spread(k, k.y, *k.params)})",
@@ -378,7 +396,10 @@ CALLS: dict[str, tuple[Any, Any]] = {
         ),
     ),
     "Astype": (_dtype, lambda k: f"{k.g}.astype(np.{k.dtypes[0].name})"),
-    "Clip": (_clip, lambda k: f"np.where({_inside(k)}, {k.g}, 0.0)"),
+    "Clip": (
+        _clip,
+        lambda k: _sum_to(f"np.where({_inside(k)}, {k.g}, 0.0)", k.shape, k.shapes[0]),
+    ),
     "MatMul": (lambda k: f"{k.a} @ {k.b}", _matmul_back),
     "Affine": (
         lambda k: f"{k.a} @ {k.b}" + (f" + {k.c}" if len(k.args) == 3 else ""),
@@ -409,7 +430,7 @@ CALLS: dict[str, tuple[Any, Any]] = {
     ),
     "Triangle": (
         lambda k: f"np.{_triangle(k)}({k.a}, {k.params[1]})",
-        lambda k: f"np.{_triangle(k)}({k.g}, {k.params[1]})",
+        lambda k: _sum_to(f"np.{_triangle(k)}({k.g}, {k.params[1]})", k.shape, k.shapes[0]),
     ),
     "Det": (
         lambda k: f"np.linalg.det({k.a})",

@@ -34,6 +34,15 @@ def _t(x: Any) -> Any:
     return x.swapaxes(-1, -2)
 
 
+def _matrices(operation: str, x: Any) -> None:
+    shape = np.shape(x) if not hasattr(x, "shape") else x.shape
+    if len(shape) < 2:
+        raise ValueError(
+            f"{operation}: expected matrices (..., m, n), got shape {shape}; "
+            "diag(x) makes a matrix of a vector"
+        )
+
+
 def _square(operation: str, x: Any) -> None:
     shape = np.shape(x) if not hasattr(x, "shape") else x.shape
     if len(shape) < 2 or shape[-1] != shape[-2]:
@@ -60,21 +69,30 @@ class Triangle(Linear):
 
     @staticmethod
     def vjp(g: Any, need: Any, lower: bool, k: int) -> Any:
-        return apply(Triangle, g, params=(lower, k))
+        return sum_to(apply(Triangle, g, params=(lower, k)), need[0].shape)
 
 
 def tril(x: Any, k: int = 0) -> Any:
-    """The lower triangle of matrices, up to the k-th diagonal."""
-    return apply(Triangle, x, params=(True, k))
+    """The lower triangle of matrices, up to the k-th diagonal; of a vector: of the matrix whose
+    rows are all that vector, as NumPy's."""
+    return _triangle("tril", x, True, k)
 
 
 def triu(x: Any, k: int = 0) -> Any:
-    """The upper triangle of matrices, from the k-th diagonal on."""
-    return apply(Triangle, x, params=(False, k))
+    """The upper triangle of matrices, from the k-th diagonal on; of a vector: of the matrix whose
+    rows are all that vector, as NumPy's."""
+    return _triangle("triu", x, False, k)
+
+
+def _triangle(operation: str, x: Any, lower: bool, k: int) -> Any:
+    if np.ndim(x) == 0:
+        raise ValueError(f"{operation}: expected matrices (..., m, n) or a vector, got a number")
+    return apply(Triangle, x, params=(lower, k))
 
 
 def diagonal(x: Any, k: int = 0) -> Any:
     """The k-th diagonal of matrices (..., m, n): (..., length)."""
+    _matrices("diagonal", x)
     rows, columns = x.shape[-2:]
     length = min(rows, columns - k) if k >= 0 else min(rows + k, columns)
     places = np.arange(max(length, 0))
@@ -98,6 +116,7 @@ def diag(x: Any, k: int = 0) -> Any:
 
 def trace(x: Any) -> Any:
     """The sum of the main diagonal of matrices (..., m, n)."""
+    _matrices("trace", x)
     return sum(diagonal(x), (-1,))
 
 

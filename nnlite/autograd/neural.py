@@ -10,7 +10,7 @@ from .. import functional, ops
 from .elementary import contiguous, exp
 from .operation import Linear, Multilinear, Operation, apply
 from .products import matmul
-from .shaping import expand, sum, swapaxes
+from .shaping import expand, one_axis, sum, swapaxes
 
 
 class Softmax(Operation):
@@ -60,7 +60,12 @@ class LogSoftmax(Operation):
 
 
 def _along(op: Any, x: Any, axis: int) -> Any:
-    if axis in (-1, np.ndim(x) - 1):
+    ndim = np.ndim(x)
+    if ndim == 0:
+        raise ValueError(
+            f"{op.name}: x: expected at least one dimension, got a number; x.reshape(1) is a row"
+        )
+    if one_axis(op.name, axis, ndim) == ndim - 1:
         return apply(op, x)
     return swapaxes(apply(op, swapaxes(x, axis, -1)), axis, -1)
 

@@ -31,7 +31,11 @@ def _flat(x: np.ndarray) -> tuple[np.ndarray, bool]:
 
 def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a b for arrays: the kernel for two float matrices of one dtype, else NumPy."""
-    if a.ndim == 2 and b.ndim == 2 and a.dtype is b.dtype and a.dtype.kind == "f":
+    try:
+        rank_a, rank_b = a.ndim, b.ndim
+    except AttributeError:  # Python's numbers
+        rank_a = rank_b = 0
+    if rank_a == 2 and rank_b == 2 and a.dtype is b.dtype and a.dtype.kind == "f":
         if a.flags.carray and b.flags.carray:
             return functional.matmul(a, b)
         if a.shape[1] != b.shape[0]:
@@ -42,9 +46,11 @@ def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         x, turn_x = _flat(a)
         y, turn_y = _flat(b)
         return functional.matmul(x, y, turn_x, turn_y)
-    if a.ndim == 0 or b.ndim == 0:
-        raise ValueError(f"matmul: a scalar has no product; use *: shapes {a.shape}, {b.shape}")
-    inner = b.shape[-2] if b.ndim > 1 else b.shape[0]
+    if rank_a == 0 or rank_b == 0:
+        raise ValueError(
+            f"matmul: a number has no matrix product; use *: shapes {np.shape(a)}, {np.shape(b)}"
+        )
+    inner = b.shape[-2] if rank_b > 1 else b.shape[0]
     if a.shape[-1] != inner:
         raise ValueError(f"matmul: inner sizes differ: a has shape {a.shape}, b {b.shape}")
     return np.matmul(a, b)

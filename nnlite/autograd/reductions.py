@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import builtins
 import math
+import numbers
 from typing import Any
 
 import numpy as np
 
-from .arithmetic import abs, power, sqrt, square, where
+from .arithmetic import abs, sign, square, where
 from .elementary import exp
-from .operation import Linear, Operation, apply, value_of
-from .shaping import axes_of, expand, kept_shape, reshape, spread, sum, transpose
+from .operation import Linear, Operation, apply, as_tensor, on_graph, value_of
+from .shaping import astype, axes_of, expand, kept_shape, reshape, spread, sum, transpose
 
 _reduce: Any = np.add.reduce
 _greatest: Any = np.maximum.reduce
@@ -139,6 +140,44 @@ class Norm(Operation):
         return x * spread(scaled, x.shape, axes, keepdims)
 
 
+class PNorm(Operation):
+    """(sum of |x|^p)^(1/p), p > 0; dx = g sign(x) (|x| / y)^(p-1), and 0 where x = 0."""
+
+    name = "norm"
+    keeps_inputs = True
+    keeps_output = True
+
+    @staticmethod
+    def forward(x: Any, axes: Any, keepdims: bool, p: float) -> Any:
+        return _reduce(np.absolute(x) ** p, axes, None, None, keepdims) ** (1.0 / p)
+
+    @staticmethod
+    def vjp(g: Any, need: Any, x: Any, y: Any, axes: Any, keepdims: bool, p: float) -> Any:
+        size = where(value_of(x) == 0, 1.0, abs(x))  # sign(x) = 0 there
+        y = where(value_of(y) == 0, 1.0, y)
+        g, y = (spread(v, x.shape, axes, keepdims) for v in (g, y))
+        return g * sign(x) * (size / y) ** (p - 1)
+
+
+class Deviation(Operation):
+    """sqrt(v) of a variance v; dv = g / (2 y), and 0 where y = 0, where the variance is flat."""
+
+    name = "std"
+    keeps_output = True
+    forward = np.sqrt
+
+    @staticmethod
+    def vjp(g: Any, need: Any, y: Any) -> Any:
+        zero = value_of(y) == 0
+        if not zero.any():
+            return g * (0.5 / y)
+        return where(zero, 0.0, g * (0.5 / where(zero, 1.0, y)))
+
+    @classmethod
+    def jvp(cls, tangents: tuple, inputs: tuple, out: Any, params: tuple) -> Any:
+        return cls.vjp(tangents[0], None, out)  # of elements: its own transpose
+
+
 class LogSumExp(Operation):
     """log of the sum of e^x, without overflow; dx = g e^(x - y)."""
 
@@ -175,20 +214,22 @@ def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return _reduction("mean", Mean, x, axis, keepdims)
 
 
-def _not_empty(operation: str, x: Any, axis: Any) -> None:
-    if _count(np.shape(x), axes_of(operation, axis, np.ndim(x))) == 0:
-        raise ValueError(f"{operation}: the {operation} of no elements does not exist")
+def _not_empty(operation: str, x: Any) -> None:
+    if 0 in np.shape(x):
+        raise ValueError(
+            f"{operation}: the {operation} of no elements does not exist (shape {np.shape(x)})"
+        )
 
 
 def max(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """The maximum; the gradient goes to the first one in the order of the elements."""
-    _not_empty("max", x, axis)
+    _not_empty("max", x)
     return _reduction("max", Max, x, axis, keepdims)
 
 
 def min(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """The minimum; the gradient goes to the first one in the order of the elements."""
-    _not_empty("min", x, axis)
+    _not_empty("min", x)
     return _reduction("min", Min, x, axis, keepdims)
 
 
@@ -199,36 +240,53 @@ def prod(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 def var(x: Any, axis: Any = None, keepdims: bool = False, ddof: int = 0) -> Any:
     """The variance: sum of (x - mean)^2 over (n - ddof), as NumPy's (PyTorch's has ddof = 1)."""
-    axes = axes_of("var", axis, np.ndim(x))
-    n = _count(np.shape(x), axes) - ddof
-    if n <= 0:
-        raise ValueError(f"var: {n + ddof} elements are too few for ddof={ddof}")
-    return sum(square(x - mean(x, axes, True)), axes, keepdims) / n
+    return _variance("var", x, axis, keepdims, ddof)
+
+
+def _variance(operation: str, x: Any, axis: Any, keepdims: bool, ddof: int) -> Any:
+    x = as_tensor(x) if on_graph(x) else np.asarray(x)
+    axes = axes_of(operation, axis, x.ndim)
+    n = _count(x.shape, axes)
+    if n <= ddof:
+        raise ValueError(
+            f"{operation}: expected more than ddof={ddof} elements, got {n} (shape {x.shape})"
+        )
+    return sum(square(x - mean(x, axes, True)), axes, keepdims) / (n - ddof)
 
 
 def std(x: Any, axis: Any = None, keepdims: bool = False, ddof: int = 0) -> Any:
-    """The standard deviation, sqrt(var)."""
-    return sqrt(var(x, axis, keepdims, ddof))
+    """The standard deviation, sqrt(var); its gradient is 0 where it is 0."""
+    return apply(Deviation, _variance("std", x, axis, keepdims, ddof))
 
 
 def norm(x: Any, ord: Any = 2, axis: Any = None, keepdims: bool = False) -> Any:
     """(sum of |x|^ord)^(1/ord) of the elements; inf and -inf are max and min of |x|.
 
-    For matrices ord = 2 is the Frobenius norm. The gradient at 0 is 0 for ord = 2.
+    For matrices ord = 2 is the Frobenius norm. The gradient at 0 is 0. Integers become float64.
     """
-    if ord == 2:
-        return _reduction("norm", Norm, x, axis, keepdims)
-    if ord == 1:
-        return sum(abs(x), axis, keepdims)
-    if ord in (math.inf, -math.inf):
-        return (max if ord > 0 else min)(abs(x), axis, keepdims)
-    if isinstance(ord, builtins.bool) or not isinstance(ord, (int, float)) or ord <= 0:
+    number = isinstance(ord, numbers.Real) and not isinstance(ord, builtins.bool)
+    p = float(ord) if number else math.nan
+    if not (p > 0 or p == -math.inf):
         raise ValueError(f"norm: ord: expected a positive number, inf or -inf, got {ord!r}")
-    return power(sum(power(abs(x), float(ord)), axis, keepdims), 1.0 / ord)
+    x = as_tensor(x) if on_graph(x) else np.asarray(x)
+    if x.dtype.kind in "iub":
+        x = astype(x, np.float64)
+    axes = axes_of("norm", axis, x.ndim)
+    if p == 2:
+        return apply(Norm, x, params=(axes, keepdims))
+    if p == 1:
+        return sum(abs(x), axes, keepdims)
+    if math.isinf(p):
+        return (max if p > 0 else min)(abs(x), axes, keepdims)
+    return apply(PNorm, x, params=(axes, keepdims, p))
 
 
 def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """log of the sum of e^x, for x of any finite size; -inf for nothing but -inf."""
+    x = as_tensor(x) if on_graph(x) else np.asarray(x)
+    axes = axes_of("logsumexp", axis, x.ndim)
+    if 0 in x.shape and _count(x.shape, axes) == 0:
+        raise ValueError(f"logsumexp: expected at least one element to sum, got shape {x.shape}")
     return _reduction("logsumexp", LogSumExp, x, axis, keepdims)
 
 

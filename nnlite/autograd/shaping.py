@@ -36,12 +36,14 @@ def axes_of(operation: str, axis: Any, ndim: int) -> tuple[int, ...] | None:
     Raises:
         ValueError: an axis does not exist, or twice.
     """
-    if axis is None:
-        return None
-    axes = axis if isinstance(axis, (tuple, list)) else (axis,)
+    return None if axis is None else tuple(sorted(_each_axis(operation, axis, ndim)))
+
+
+def _each_axis(operation: str, axis: Any, ndim: int) -> list[int]:
+    """The same in the order given."""
     found = []
-    for a in axes:
-        if not isinstance(a, (int, np.integer)):
+    for a in axis if isinstance(axis, (tuple, list)) else (axis,):
+        if not isinstance(a, (int, np.integer)) or isinstance(a, bool):
             raise TypeError(f"{operation}: axis: expected integers, got {type(a).__name__}")
         if not -ndim <= a < ndim:
             raise ValueError(
@@ -50,7 +52,19 @@ def axes_of(operation: str, axis: Any, ndim: int) -> tuple[int, ...] | None:
         found.append(int(a) % ndim)
     if len(set(found)) != len(found):
         raise ValueError(f"{operation}: axis: {axis} names one twice")
-    return tuple(sorted(found))
+    return found
+
+
+def one_axis(operation: str, axis: Any, ndim: int) -> int:
+    """One axis as a number from 0.
+
+    Raises:
+        TypeError: it is not an integer.
+        ValueError: it does not exist.
+    """
+    if not isinstance(axis, (int, np.integer)) or isinstance(axis, bool):
+        raise TypeError(f"{operation}: axis: expected an integer, got {type(axis).__name__}")
+    return _each_axis(operation, axis, ndim)[0]
 
 
 def kept_shape(shape: tuple[int, ...], axes: tuple[int, ...] | None) -> tuple[int, ...]:
@@ -64,9 +78,11 @@ def spread(g: Any, shape: tuple[int, ...], axes: Any, keepdims: bool) -> Any:
     """The gradient (or value) of a reduction, repeated along the axes that it reduced."""
     if axes is not None and not keepdims:
         g = g.reshape(kept_shape(shape, axes))
-    if type(g) is not Tensor and math.prod(shape) > VIEW_FROM:
+    if type(g) is Tensor:
+        return apply(Expand, g, params=(shape,))
+    if math.prod(shape) > VIEW_FROM:
         return np.broadcast_to(g, shape)
-    return expand(g, shape)
+    return Expand.forward(g, shape)
 
 
 class Sum(Linear):
@@ -210,13 +226,14 @@ def expand(x: Any, shape: Any) -> Any:
     Raises:
         ValueError: x cannot be broadcast to that shape.
     """
-    if type(x) is Tensor or on_graph(x):
-        x = as_tensor(x)
-        try:
-            return apply(Expand, x, params=(shape,))
-        except ValueError:
-            raise ValueError(f"expand: shape {x.shape} cannot be broadcast to {shape}") from None
-    return Expand.forward(np.asarray(x), shape)
+    x = as_tensor(x) if on_graph(x) else np.asarray(x)
+    shape = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
+    try:
+        if x.ndim > len(shape):  # an assignment would drop axes of length 1
+            raise ValueError
+        return apply(Expand, x, params=(shape,))
+    except ValueError:
+        raise ValueError(f"expand: shape {x.shape} cannot be broadcast to {shape}") from None
 
 
 broadcast_to = expand
@@ -237,7 +254,7 @@ def transpose(x: Any, *order: Any) -> Any:
     if not axes:
         return apply(Transpose, x, params=(None,))
     ndim = x.ndim
-    found = tuple([axes_of("transpose", a, ndim)[0] for a in axes])  # type: ignore[index]
+    found = tuple([one_axis("transpose", a, ndim) for a in axes])
     if len(set(found)) != ndim:
         raise ValueError(f"transpose: axes: expected an order of {ndim} axes, got {tuple(axes)}")
     return apply(Transpose, x, params=(found,))
@@ -246,17 +263,21 @@ def transpose(x: Any, *order: Any) -> Any:
 def swapaxes(x: Any, a: int, b: int) -> Any:
     """x with two axes exchanged."""
     order = list(range(x.ndim))
-    (i,), (j,) = axes_of("swapaxes", a, x.ndim), axes_of("swapaxes", b, x.ndim)  # type: ignore
+    i, j = one_axis("swapaxes", a, x.ndim), one_axis("swapaxes", b, x.ndim)
     order[i], order[j] = order[j], order[i]
     return apply(Transpose, x, params=(tuple(order),))
 
 
 def moveaxis(x: Any, source: Any, destination: Any) -> Any:
     """x with axes moved to other places, as NumPy's."""
-    source = source if isinstance(source, (tuple, list)) else (source,)
-    destination = destination if isinstance(destination, (tuple, list)) else (destination,)
-    pairs = sorted((d % x.ndim, s % x.ndim) for s, d in zip(source, destination, strict=True))
-    order = [i for i in range(x.ndim) if i not in [s for _, s in pairs]]
+    source, destination = (_each_axis("moveaxis", a, x.ndim) for a in (source, destination))
+    if len(source) != len(destination):
+        raise ValueError(
+            f"moveaxis: source, destination: expected as many of both, got {len(source)} and "
+            f"{len(destination)}"
+        )
+    pairs = sorted(zip(destination, source, strict=True))
+    order = [i for i in range(x.ndim) if i not in source]
     for place, axis in pairs:
         order.insert(place, axis)
     return transpose(x, tuple(order))
@@ -275,13 +296,13 @@ def squeeze(x: Any, axis: Any = None) -> Any:
 
 def unsqueeze(x: Any, axis: int) -> Any:
     """x with an axis of length 1 at that place."""
-    (place,) = axes_of("unsqueeze", axis, x.ndim + 1)  # type: ignore[misc]
+    place = one_axis("unsqueeze", axis, x.ndim + 1)
     return reshape(x, x.shape[:place] + (1,) + x.shape[place:])
 
 
 def flatten(x: Any, start: int = 0) -> Any:
     """The axes from `start` on as one; of a number, a vector of one element."""
-    (place,) = axes_of("flatten", start, max(x.ndim, 1))  # type: ignore[misc]
+    place = one_axis("flatten", start, max(x.ndim, 1))
     return reshape(x, x.shape[:place] + (math.prod(x.shape[place:]),))
 
 
@@ -294,7 +315,7 @@ def cumsum(x: Any, axis: int | None = None) -> Any:
     """Running sums along an axis; None: of the flattened tensor."""
     if axis is None:
         x, axis = flatten(x), 0
-    (place,) = axes_of("cumsum", axis, x.ndim)  # type: ignore[misc]
+    place = one_axis("cumsum", axis, x.ndim)
     return apply(Cumsum, x, params=(place,))
 
 
@@ -318,7 +339,7 @@ def concatenate(tensors: Any, axis: int = 0) -> Any:
         return np.concatenate(tensors, axis=axis)
     tensors = promoted(*[as_tensor(x) for x in tensors])
     first = tensors[0]
-    (place,) = axes_of("concatenate", axis, first.ndim)  # type: ignore[misc]
+    place = one_axis("concatenate", axis, first.ndim)
     for i, x in enumerate(tensors):
         if x.shape[:place] + x.shape[place + 1 :] != first.shape[:place] + first.shape[place + 1 :]:
             raise ValueError(
@@ -353,7 +374,7 @@ def split(x: Any, parts: Any, axis: int = 0) -> list[Any]:
     Raises:
         ValueError: the axis cannot be cut into that many equal parts.
     """
-    (place,) = axes_of("split", axis, x.ndim)  # type: ignore[misc]
+    place = one_axis("split", axis, x.ndim)
     length = x.shape[place]
     if isinstance(parts, (int, np.integer)):
         if parts < 1 or length % parts:
@@ -369,7 +390,7 @@ def repeat(x: Any, repeats: int, axis: int | None = None) -> Any:
     """Each element that many times in a row, as NumPy's repeat; None: of the flattened tensor."""
     if axis is None:
         x, axis = flatten(x), 0
-    (place,) = axes_of("repeat", axis, x.ndim)  # type: ignore[misc]
+    place = one_axis("repeat", axis, x.ndim)
     shape = x.shape
     wide = expand(unsqueeze(x, place + 1), shape[: place + 1] + (repeats,) + shape[place + 1 :])
     return reshape(wide, shape[:place] + (shape[place] * repeats,) + shape[place + 1 :])

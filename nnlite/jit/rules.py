@@ -257,6 +257,12 @@ RULES: dict[str, tuple[str, Any, Any]] = {
         "arithmetic", lambda low, x: low.each("sqrt", x),
         lambda low, g, x, y: low.each("mul", g, low.each("div", low.number(0.5), y)),
     ),
+    "Deviation": _unary(
+        "reductions", lambda low, x: low.each("sqrt", x),
+        lambda low, g, x, y: low.function(
+            "relu_grad", y, low.each("mul", g, low.each("div", low.number(0.5), y))
+        ),
+    ),
     "Exp": _unary("elementary", _kernel("exp"), lambda low, g, x, y: low.each("mul", g, y)),
     "Expm1": _unary(
         "elementary", _kernel("expm1"),
