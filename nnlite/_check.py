@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -93,6 +93,14 @@ def same_shape(operation: str, name: str, value: Any, like: np.ndarray, other: s
         raise ValueError(
             f"{operation}: {name}: expected the shape of {other}, {like.shape}, got {value.shape}"
         )
+
+
+def unfit(operation: str, grad: np.ndarray, saved: np.ndarray) -> NoReturn:
+    """Raises for a gradient of another size than what forward has kept."""
+    raise ValueError(
+        f"{operation}: grad_output has shape {grad.shape}, what forward kept has {saved.shape}: "
+        "they are not of one call of forward; give each thread a module of its own (copy.deepcopy)"
+    )
 
 
 def output(operation: str, value: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:

@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import weakref
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -138,6 +139,7 @@ _ARRAY = {
     np.dtype(np.uint32): _typeof("uint32_t[]"),
 }
 NULL = _build.ffi.NULL
+_kept: Any = weakref.WeakKeyDictionary()  # what C structures point to
 F32, F64 = (KERNELS[np.dtype(kind)] for kind in (np.float32, np.float64))
 from_buffer = _from_buffer  # from_buffer(kernels.array, array): pointer() for a known dtype
 INT64S = _ARRAY[np.dtype(np.int64)]  # and for indices
@@ -201,12 +203,22 @@ def optimizer_numbers(optimizer: Any) -> dict[str, Any]:
 
 
 def segments(parts: Sequence[tuple[Any, ...]]) -> Any:
-    """Segments from (weight, grad, states, weight_decay, l1), flat arrays of one length each.
+    """Segments from (weight, grad, states, weight_decay, l1), flat arrays of one length each, which
+    they keep alive.
 
-    They do not keep the arrays alive.
+    Raises:
+        ValueError: a state has another length or dtype than its weights.
     """
     made = _new("nnl_segment[]", len(parts))
+    _kept[made] = [(weight, grad, tuple(states)) for weight, grad, states, *_ in parts]
     for segment, (weight, grad, states, weight_decay, l1) in zip(made, parts, strict=True):
+        for array in (grad, *states):
+            if array.shape != weight.shape or array.dtype != weight.dtype:
+                raise ValueError(
+                    f"optimizer: state: expected {weight.size} numbers of {weight.dtype} for "
+                    f"these parameters, got {array.dtype}, shape {array.shape}; assign into the "
+                    "arrays of optimizer.state instead of replacing them"
+                )
         segment.count, segment.weight_decay, segment.l1 = weight.size, weight_decay, l1
         segment.weight, segment.grad = pointer(weight), pointer(grad)
         for number, array in enumerate(states):

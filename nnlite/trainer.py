@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -101,6 +103,7 @@ class Trainer:
         self.checkpoint = None if checkpoint is None else os.fspath(checkpoint)
         self.every = None if every is None else _check.size("Trainer", "every", every)
         self.epoch, self.steps, self.stop = 0, 0, False
+        self._owner, self._fits = threading.RLock(), False  # programs have one set of buffers
         self._position: Position | None = None  # of the last fit
         self._attached: dict[str, Any] = {}  # schedule, callbacks of the last fit
         self.inputs = Inputs(model, loss, optimizer.dtype)
@@ -118,11 +121,32 @@ class Trainer:
             self._programs = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_programs": {}}
+        state = {**vars(self), "_programs": {}, "_fits": False}
+        del state["_owner"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._owner = threading.RLock()
 
     def __repr__(self) -> str:
         parts = f"{self.loss!r}, {self.optimizer!r}, seed={self.seed}"
         return f"Trainer({parts})  # {self.epoch} epochs begun, {self.steps} steps"
+
+    @contextmanager
+    def _alone(self, operation: str) -> Iterator[None]:
+        """Keeps other threads out, who would train the same weights from the same buffers."""
+        if not self._owner.acquire(False):
+            raise _in_use(operation)
+        try:
+            if self._fits:
+                raise RuntimeError(
+                    f"{operation}: a fit of this trainer is running, and a callback of it began "
+                    "another; end it with trainer.stop = True, or make a second Trainer"
+                )
+            yield
+        finally:
+            self._owner.release()
 
     # Steps.
 
@@ -138,11 +162,20 @@ class Trainer:
             TypeError, ValueError, IndexError: bad data; no parameter has changed.
             FloatingPointError: the loss is not finite; no parameter has changed.
         """
-        step = self._programs.get("step")
-        if step is not None and sample_weight is None:
-            loss = step.step(x, y)
-            if loss is not None:
-                return loss
+        if not self._owner.acquire(False):
+            raise _in_use("train_step")
+        try:
+            step = self._programs.get("step")
+            if step is not None and sample_weight is None:
+                loss = step.step(x, y)
+                if loss is not None:
+                    return loss
+            return self._train_step(x, y, sample_weight)
+        finally:
+            self._owner.release()
+
+    def _train_step(self, x: Any, y: Any, sample_weight: Any) -> float:
+        """`train_step` of any input."""
         rows = self.inputs.rows("train_step", x, y, sample_weight)
         if len(rows.x) == 0:
             raise ValueError("train_step: x has 0 rows; pass at least one")
@@ -249,9 +282,13 @@ class Trainer:
             _metrics.resolve(metrics, ignored(self.loss)), _callbacks.resolve(wanted),
             bool(verbose),
         )  # fmt: skip
-        position = self.begin(plan, epochs, resume)
-        self._position, self.stop = position, False
-        return Fit(self, plan, position).run()
+        with self._alone("fit"):
+            position = self.begin(plan, epochs, resume)
+            self._position, self.stop, self._fits = position, False, True
+            try:
+                return Fit(self, plan, position).run()
+            finally:
+                self._fits = False
 
     # Checks of settings, for fit and fit_many.
 
@@ -395,8 +432,12 @@ class Trainer:
     def measure(self, rows: Rows, metrics: Sequence[Any]) -> Sums:
         program = self._programs.get("fit")
         classes = bool(rows.y.dtype == _check.INT64)
-        if not metrics and program is not None and program.fits(self, rows, classes):
-            return program.measure(rows)
+        if not metrics and program is not None and self._owner.acquire(False):
+            try:  # where another thread trains, the modules measure
+                if program.fits(self, rows, classes):
+                    return program.measure(rows)
+            finally:
+                self._owner.release()
         return measure(self.model, self.loss, self.optimizer.dtype, rows, metrics)
 
     def memory(self, batch_size: int | None = None) -> dict[str, int]:
@@ -451,6 +492,13 @@ class Trainer:
             for name, array in arrays.items()
         }
         return {name: n for name, n in found.items() if n > share * arrays[name].size}
+
+
+def _in_use(operation: str) -> RuntimeError:
+    return RuntimeError(
+        f"{operation}: another thread trains with this Trainer; give each thread a model, an "
+        "optimiser and a Trainer of its own (copy.deepcopy(model)), or let one wait for the other"
+    )
 
 
 def _take_state(name: str, part: Any, old: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import threading
 from typing import Any
 
 import numpy as np
@@ -99,7 +100,10 @@ class Program:
 
     def run(self, tensors: list[Tensor]) -> Tensor | None:
         """The result for the arguments; None when C refuses, for the function to say why."""
-        work = self._pool.pop() if self._pool else Workspace(self)
+        try:
+            work = self._pool.pop()
+        except IndexError:  # also where another thread was quicker
+            work = Workspace(self)
         table, arrays = work.table, _native.pointer
         for place, number, parts in self._arguments:
             where = arrays(tensors[number]._data)
@@ -130,18 +134,19 @@ class Program:
         """The gradients of the leaves, as arrays of their own."""
         if type(g) is not np.ndarray or not g.flags.c_contiguous:
             g = np.array(g, self.dtype, order="C")
-        if self._start >= 0:
-            where = _native.pointer(g)
-            work.table[self._start] = where
-            for part, first in self._parts_of_start:
-                work.table[part] = where + first
-        count, steps = self._backward
-        status = self._kernel(count, steps, len(self.places), work.table, _State.threads)
-        _native.check(status, "jit_program: backward")
-        return [
-            None if v is None else (g.reshape(v.shape) if view is None else view).copy()
-            for v, view in zip(self.gradients, work.gradients, strict=True)
-        ]
+        with work.lock:  # of a graph that is kept, two threads may ask at once
+            if self._start >= 0:
+                where = _native.pointer(g)
+                work.table[self._start] = where
+                for part, first in self._parts_of_start:
+                    work.table[part] = where + first
+            count, steps = self._backward
+            status = self._kernel(count, steps, len(self.places), work.table, _State.threads)
+            _native.check(status, "jit_program: backward")
+            return [
+                None if v is None else (g.reshape(v.shape) if view is None else view).copy()
+                for v, view in zip(self.gradients, work.gradients, strict=True)
+            ]
 
     # Checking.
 
@@ -224,7 +229,7 @@ class Workspace:
     """The buffers of one run of a program, and the table of all its places."""
 
     def __init__(self, program: Program) -> None:
-        self.program = program
+        self.program, self.lock = program, threading.Lock()
         dtype = program.dtype
         self.table = _native.places(max(len(program.places), 1))
         self.rooms: dict[int, np.ndarray] = {}

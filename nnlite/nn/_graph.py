@@ -7,6 +7,8 @@ a module may be used any number of times. Derivatives beyond the first do not ex
 
 from __future__ import annotations
 
+import os
+import threading
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,16 @@ from ..autograd.elementary import contiguous
 from ..autograd.losses import constant
 from ..autograd.operation import Operation, apply
 from ..autograd.tensor import wrap
+
+_alone = threading.RLock()  # one call at a time: what it keeps passes through the module
+
+
+def _after_fork() -> None:
+    global _alone
+    _alone = threading.RLock()  # the other may be held by a thread that is not here
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _no_formula(name: str) -> Any:
@@ -32,9 +44,10 @@ class ModuleCall(Operation):
     @classmethod
     def forward(cls, x: Any, *rest: Any) -> Any:
         *_, module, cell = rest
-        y = module._call(x, True)
-        cell[:] = [(part, part._saved, part._forwards) for part in module.modules()]
-        module.forget()
+        with _alone:  # what a call keeps lies in the module until it is taken away here
+            y = module._call(x, True)
+            cell[:] = [(part, part._saved, part._forwards) for part in module.modules()]
+            module.forget()
         return y
 
     @classmethod
@@ -43,19 +56,20 @@ class ModuleCall(Operation):
 
     @classmethod
     def vjp_arrays(cls, g: Any, need: Any, module: Any, cell: Any) -> Any:
-        parameters = module.parameters()
-        before = [p._grad for p in parameters]
-        for part, saved, forwards in cell:
-            part._saved, part._forwards = saved, forwards
-        for p in parameters:
-            p._grad = np.zeros(p.shape, p.dtype)
-        try:
-            dx = module._call_backward(np.array(g, order="C"), True)
-            return dx, *[p._grad for p in parameters]
-        finally:
-            module.forget()
-            for p, grad in zip(parameters, before, strict=True):
-                p._grad = grad
+        with _alone:
+            parameters = module.parameters()
+            before = [p._grad for p in parameters]
+            for part, saved, forwards in cell:
+                part._saved, part._forwards = saved and list(saved), forwards
+            for p in parameters:
+                p._grad = np.zeros(p.shape, p.dtype)
+            try:
+                dx = module._call_backward(np.array(g, order="C"), True)
+                return dx, *[p._grad for p in parameters]
+            finally:
+                module.forget()
+                for p, grad in zip(parameters, before, strict=True):
+                    p._grad = grad
 
     @classmethod
     def jvp(cls, tangents: tuple, inputs: tuple, out: Any, params: tuple) -> Any:

@@ -9,7 +9,8 @@ import numpy as np
 
 from .. import _native
 from .._config import _State
-from .module import Module
+from .linear import Linear
+from .module import Module, Structure
 from .parameter import Parameter
 
 _from_buffer = _native.from_buffer
@@ -27,10 +28,17 @@ class ForwardProgram:
         width: columns of an input row.
     """
 
-    __slots__ = ("_arenas", "_array", "_count", "_kernel", "_steps", "dtype", "outputs", "width")
+    __slots__ = (
+        "_arenas", "_array", "_count", "_kernel", "_linears", "_steps", "_token", "dtype",
+        "outputs", "width",
+    )  # fmt: skip
 
     def __init__(self, plan: Sequence[Any], parameters: Sequence[Parameter], width: int) -> None:
         self._arenas = list({id(p._arena): p._arena for p in parameters}.values())
+        self._token = Structure.token
+        self._linears = [
+            (module, module.weight, module.bias) for module, _ in plan if type(module) is Linear
+        ]
         self._steps = _native.structs("step", len(plan))
         self.dtype, self.width, self.outputs = parameters[0].dtype, width, width
         kernels = _native.KERNELS[self.dtype]
@@ -45,7 +53,13 @@ class ForwardProgram:
             self.outputs = step.outputs
 
     def current(self) -> bool:
-        """True while the parameters are where they were when this was recorded."""
+        """True while the parameters are those, and where they were, when this was recorded."""
+        if self._token is not Structure.token:
+            token = Structure.token
+            for module, weight, bias in self._linears:
+                if module.weight is not weight or module.bias is not bias:
+                    return False
+            self._token = token
         for arena in self._arenas:  # noqa: SIM110 - the loop is quicker than a generator
             if arena.retired:
                 return False
@@ -53,7 +67,7 @@ class ForwardProgram:
 
     def run(self, x: np.ndarray) -> np.ndarray:
         """The output (N, outputs) for a C-contiguous x (N, width) of the dtype."""
-        rows, array = len(x), self._array
+        rows, array = x.size // self.width, self._array
         out = np.empty((rows, self.outputs), self.dtype)
         status = self._kernel(
             rows, self._count, self._steps, _from_buffer(array, x), _from_buffer(array, out),

@@ -45,19 +45,29 @@ class Linear(Module):
         *,
         init: str = "he_uniform",
     ) -> None:
-        self.in_features = _check.size("Linear", "in_features", in_features)
-        self.out_features = _check.size("Linear", "out_features", out_features)
+        inputs = _check.size("Linear", "in_features", in_features)
+        outputs = _check.size("Linear", "out_features", out_features)
         kind = _check.float_dtype("Linear", dtype)
-        sizes = {"in_features": self.in_features, "out_features": self.out_features}
+        sizes = {"in_features": inputs, "out_features": outputs}
         _check.elements("Linear", sizes, kind.itemsize)
         if init not in INITIALISERS:
             known = ", ".join(map(repr, INITIALISERS))
             raise ValueError(f"Linear: init: expected one of {known}, got {init!r}")
         self.init = init
-        values = INITIALISERS[init](self.in_features, self.out_features, kind)
+        values = INITIALISERS[init](inputs, outputs, kind)
         self.weight = Parameter(values, "weight")
-        self.bias = Parameter(np.zeros(self.out_features, kind), "bias") if bias else None
+        self.bias = Parameter(np.zeros(outputs, kind), "bias") if bias else None
         gather(self.parameters())
+
+    @property
+    def in_features(self) -> int:
+        """Columns of the input: those that the weight has rows for."""
+        return self.weight.shape[0]
+
+    @property
+    def out_features(self) -> int:
+        """Columns of the output."""
+        return self.weight.shape[1]
 
     def config(self) -> dict[str, Any]:
         return {
@@ -107,10 +117,12 @@ class Linear(Module):
         )  # fmt: skip
         return grad_input
 
-    def _backward_through(self, grad_output: np.ndarray, activation: Module) -> np.ndarray:
+    def _backward_through(
+        self, grad_output: np.ndarray, activation: Module, fits: bool
+    ) -> np.ndarray:
         """Backward of this layer and of the activation that made its input, in one kernel."""
-        saved, self._saved, self._forwards = self._saved, None, 0
-        activation._saved, activation._forwards = None, 0
+        saved = self._take() if fits else self._take_for(grad_output)
+        activation._drop()
         return self._grad(saved, grad_output, True, activation.fused)  # type: ignore[attr-defined]
 
     def _describe(self) -> str:

@@ -103,12 +103,12 @@ class Loss:
         Raises:
             RuntimeError: no forward since the last backward.
         """
-        if self._saved is None:
+        saved = vars(self).pop("_saved", None)  # also from under other threads
+        if saved is None:
             raise RuntimeError(
                 f"{type(self).__name__}.backward: no forward since the last backward: "
                 "call forward(output, target) first"
             )
-        saved, self._saved = self._saved, None
         return self._grad(saved)
 
     def evaluate(
@@ -383,9 +383,11 @@ class MSELoss(Loss):
 
     def _grad(self, saved: Any) -> np.ndarray:
         output, target, sample_weight = saved
-        grad = np.empty_like(output)
+        grad = np.empty_like(target)
+        if output.shape != target.shape:  # the caller's array, changed since
+            _check.unfit("MSELoss.backward", output, target)
         status = _native.KERNELS[output.dtype].MSECriterion_updateGradInput(
-            *_criteria.rows_and_columns(output), _pointer(output), _pointer(target), _pointer(grad),
+            *_criteria.rows_and_columns(target), _pointer(output), _pointer(target), _pointer(grad),
             _pointer_or_null(sample_weight), 1.0, self._code, _State.threads,
         )  # fmt: skip
         if status:

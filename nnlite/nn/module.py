@@ -17,6 +17,13 @@ from .parameter import Parameter, gather
 PREDICT_ROWS = 4096  # rows of one chunk of predict, unless told otherwise
 
 
+class Structure:
+    """`token` is another object whenever a module got or lost a parameter or module, so that what
+    was recorded of modules need not look at each of them before each run."""
+
+    token = object()
+
+
 class Module:
     """A function with parameters.
 
@@ -33,8 +40,14 @@ class Module:
     """
 
     training = True
-    _saved: Any = None
+    _saved: Any = None  # [what the last forward kept], empty once it was taken
     _forwards = 0  # forwards since the last backward
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        before = vars(self).get(name)
+        super().__setattr__(name, value)
+        if isinstance(value, (Parameter, Module)) or isinstance(before, (Parameter, Module)):
+            Structure.token = object()
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         if type(x) is np.ndarray or not on_graph(x):
@@ -69,7 +82,6 @@ class Module:
             RuntimeError: no forward in training mode since the last backward, or more than one.
             TypeError, ValueError: grad_output does not fit that output. No gradient has changed.
         """
-        self._check_backward(grad_output)
         return self._backward(grad_output, True)
 
     # The steps of forward and backward.
@@ -92,15 +104,19 @@ class Module:
             for module, mode in modes:
                 module.training = mode
         if keep:
-            self._forwards = 1
+            vars(self).update(_saved=self._saved or [None], _forwards=1)
         return y
 
-    def _call_backward(self, grad_output: np.ndarray, want_input: bool) -> Any:
-        """The gradient of the input after `_call`: by backward where a subclass has its own."""
+    def _call_backward(self, grad_output: np.ndarray, want_input: bool, fits: bool = False) -> Any:
+        """The gradient of the input after `_call`: by backward where a subclass has its own.
+
+        With `fits` a layer of nnlite has made grad_output, which then needs no look here: the
+        operation compares the sizes of what it hands to C.
+        """
         if type(self).backward is Module.backward:
-            return self._backward(grad_output, want_input)
+            return self._backward(grad_output, want_input, fits)
         grad_input = self.backward(grad_output)
-        self._forwards = 0
+        self.__dict__["_forwards"] = 0
         return grad_input
 
     def _grad(self, saved: Any, grad_output: np.ndarray, want_input: bool) -> Any:
@@ -120,8 +136,9 @@ class Module:
         raise TypeError(f"{type(self).__name__} cannot be recorded")
 
     def _keep(self, saved: Any) -> None:
-        self._saved = saved
-        self._forwards += 1
+        own = self.__dict__  # quicker than attributes
+        own["_saved"] = [saved]
+        own["_forwards"] = self._forwards + 1
 
     def _check_pending(self) -> None:
         """Requires exactly one forward since the last backward."""
@@ -129,31 +146,49 @@ class Module:
         if count == 1:
             return
         if count == 0:
-            mode = "" if self.training else "; the module is in eval mode, call train() first"
-            raise RuntimeError(
-                f"{name}.backward: no forward since the last backward{mode}: "
-                "call forward(x), then backward(gradient of its output)"
-            )
+            raise self._nothing_pending()
         self.forget()
         raise RuntimeError(
             f"{name}.backward: forward ran {count} times since the last backward, so it is not "
             "known which one is meant. Call backward after each forward, predict() or eval() "
-            "for passes without backward, forget() to drop a forward, or one module for each place"
+            "for passes without backward, forget() to drop a forward, or one module for each place "
+            "and thread"
         )
 
-    def _check_backward(self, grad_output: np.ndarray) -> None:
-        self._check_pending()
-        if type(self).backward is Module.backward:  # a backward of its own has its own checks
-            self._check_grad(self._saved, grad_output)
+    def _nothing_pending(self) -> RuntimeError:
+        mode = "" if self.training else "; the module is in eval mode, call train() first"
+        return RuntimeError(
+            f"{type(self).__name__}.backward: no forward since the last backward{mode}: "
+            "call forward(x), then backward(gradient of its output)"
+        )
 
-    def _backward(self, grad_output: np.ndarray, want_input: bool) -> Any:
-        saved, self._saved, self._forwards = self._saved, None, 0
+    def _take(self) -> Any:
+        """What the one pending forward kept. Nobody else gets it: another thread may call this
+        module, so what is checked and what is used must be one object."""
+        if self._forwards != 1:
+            self._check_pending()
+        self.__dict__["_forwards"] = 0
+        try:
+            return self._saved.pop()
+        except (AttributeError, IndexError):  # another thread was quicker
+            raise self._nothing_pending() from None
+
+    def _take_for(self, grad_output: np.ndarray) -> Any:
+        """What the pending forward kept, where the gradient fits it; else it stays pending."""
+        saved = self._take()
+        try:
+            self._check_grad(saved, grad_output)
+        except BaseException:
+            self._keep(saved)
+            raise
+        return saved
+
+    def _backward(self, grad_output: np.ndarray, want_input: bool, fits: bool = False) -> Any:
+        saved = self._take() if fits else self._take_for(grad_output)
         return self._grad(saved, grad_output, want_input)
 
     def _backward_from_loss(self, grad_output: np.ndarray) -> None:
         """Backward for a trainer: the gradient of the model's input is not computed."""
-        if type(self).backward is Module.backward:
-            self._check_backward(grad_output)
         self._call_backward(grad_output, False)
 
     # Children and parameters.
@@ -228,7 +263,11 @@ class Module:
     def forget(self) -> None:
         """Drops what forward kept for backward, here and below."""
         for module in self.modules():
-            module._saved, module._forwards = None, 0
+            module._drop()
+
+    def _drop(self) -> None:
+        own = self.__dict__
+        own["_saved"], own["_forwards"] = None, 0
 
     # State.
 

@@ -103,7 +103,7 @@ class Sequential(Module):
             return self._call(x, False)
         program = self._program
         if program is None or not program.current():
-            program = self._program = record(self._plan, self.parameters())
+            program = vars(self)["_program"] = record(self._plan, self.parameters())
         if program is None or x.ndim != 2 or x.shape[1] != program.width:
             return self._run(x, False)
         return program.run(x)
@@ -124,30 +124,37 @@ class Sequential(Module):
             return program.run(X)
         return super().predict(X, batch_size)
 
-    def _check_backward(self, grad_output: np.ndarray) -> None:
-        self._check_pending()
+    def _check_pending(self) -> None:
+        super()._check_pending()
         try:
             for module in self.layers:
                 module._check_pending()
         except RuntimeError:
             self.forget()  # so that the next forward and backward work
             raise
-        if self.layers:
-            self.layers[-1]._check_backward(grad_output)
 
-    def _backward(self, grad_output: np.ndarray, want_input: bool) -> Any:
-        self._forwards = 0
+    def _backward(self, grad_output: np.ndarray, want_input: bool, fits: bool = False) -> Any:
+        self._check_pending()
+        begun = False  # what the first step refuses has changed nothing, and stays pending
         gated = False  # the step after has taken the gradient through this step's activation
-        for index in range(len(self._plan) - 1, -1, -1):
-            module, activation = self._plan[index]
-            if activation is not None and not gated:
-                grad_output = activation._backward(grad_output, True)
-            before = self._plan[index - 1][1] if index else None
-            gated = before is not None and type(module) is Linear
-            if gated:
-                grad_output = module._backward_through(grad_output, before)  # type: ignore
-            else:
-                grad_output = module._call_backward(grad_output, want_input or index > 0)
+        try:
+            for index in range(len(self._plan) - 1, -1, -1):
+                module, activation = self._plan[index]
+                if activation is not None and not gated:
+                    grad_output = activation._backward(grad_output, True, fits)
+                    begun = fits = True
+                before = self._plan[index - 1][1] if index else None
+                gated = before is not None and type(module) is Linear
+                if gated:
+                    grad_output = module._backward_through(grad_output, before, fits)  # type: ignore
+                else:
+                    grad_output = module._call_backward(grad_output, want_input or index > 0, fits)
+                begun, fits = True, module.recordable
+        except BaseException:
+            if begun:
+                self.forget()
+            raise
+        self.__dict__["_forwards"] = 0
         return grad_output
 
     def __len__(self) -> int:

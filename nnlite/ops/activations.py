@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import _native, functional
+from .. import _check, _native, functional
 from .._config import _State
 
 _pointer = _native.pointer
@@ -12,8 +12,10 @@ _pointer = _native.pointer
 
 def _grad_from_output(kernel: str, saved: np.ndarray, grad: np.ndarray) -> np.ndarray:
     out = np.empty(saved.shape, saved.dtype)
+    if grad.size != out.size:
+        _check.unfit(kernel, grad, saved)
     function = getattr(_native.KERNELS[saved.dtype], kernel)
-    status = function(saved.size, _pointer(saved), _pointer(grad), _pointer(out), _State.threads)
+    status = function(out.size, _pointer(saved), _pointer(grad), _pointer(out), _State.threads)
     if status:
         _native.fail(kernel, status)
     return out
@@ -39,8 +41,10 @@ class Threshold:
     def grad_input(saved: np.ndarray, grad: np.ndarray, threshold: float = 0.0) -> np.ndarray:
         """dy where saved > threshold, else 0."""
         out = np.empty(saved.shape, saved.dtype)
+        if grad.size != out.size:
+            _check.unfit("Threshold.backward", grad, saved)
         status = _native.KERNELS[saved.dtype].Threshold_updateGradInput(
-            saved.size, _pointer(saved), _pointer(grad), _pointer(out), threshold, _State.threads
+            out.size, _pointer(saved), _pointer(grad), _pointer(out), threshold, _State.threads
         )
         if status:
             _native.fail("Threshold.backward", status)

@@ -32,7 +32,7 @@ class Dropout:
         p, seed, stream, step = saved
         out = np.empty(grad.shape, grad.dtype)
         status = _native.KERNELS[grad.dtype].Dropout_updateGradInput(
-            grad.size, _pointer(grad), _pointer(out), p, seed, _native.DROPOUT_PURPOSE + stream,
+            out.size, _pointer(grad), _pointer(out), p, seed, _native.DROPOUT_PURPOSE + stream,
             step, _State.threads,
         )  # fmt: skip
         if status:

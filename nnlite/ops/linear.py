@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -23,8 +23,19 @@ class Linear:
     def record(
         step: Any, weight: np.ndarray, bias: np.ndarray | None, activation: str | None
     ) -> None:
-        """Writes this call into a step of a C program; the caller keeps the arrays alive."""
-        step.layer, step.outputs = _native.LINEAR, weight.shape[1]
+        """Writes this call into a step of a C program; the caller keeps the arrays alive.
+
+        Raises:
+            ValueError: the arrays are not those of a layer for `step.inputs` columns.
+        """
+        inputs, outputs = weight.shape
+        if inputs != step.inputs or (bias is not None and bias.shape != (outputs,)):
+            raise ValueError(
+                f"Linear: weight has shape {weight.shape}, bias "
+                f"{None if bias is None else bias.shape}, for an input of {step.inputs} features; "
+                "expected (features, outputs) and (outputs,)"
+            )
+        step.layer, step.outputs = _native.LINEAR, outputs
         step.activation = functional.ACTIVATIONS[activation]
         step.weight = _pointer(weight)
         step.bias = _native.NULL if bias is None else _pointer(bias)
@@ -42,9 +53,12 @@ class Linear:
     ) -> np.ndarray:
         """dy W^T, shape of x; where x is the output of `activation`, the gradient of its input."""
         inputs, outputs = weight.shape
-        out = np.empty(x.shape, weight.dtype)
+        rows = x.shape[0]
+        if grad.shape != (rows, outputs) or x.shape != (rows, inputs):
+            _unfit(x, grad, weight)
+        out = np.empty((rows, inputs), weight.dtype)
         status = _native.KERNELS[weight.dtype].Linear_updateGradInput(
-            x.shape[0], inputs, outputs, _pointer(grad), _pointer(out), _pointer(weight),
+            rows, inputs, outputs, _pointer(grad), _pointer(out), _pointer(weight),
             _native.NULL if activation is None else _pointer(x),
             functional.ACTIVATIONS[activation], _State.threads,
         )  # fmt: skip
@@ -64,7 +78,16 @@ class Linear:
         if grad_weight is None and grad_bias is None:
             return
         rows, outputs = grad.shape
-        inputs = 0 if grad_weight is None else x.shape[1]  # no rows of the product: only the sums
+        if x.shape[0] != rows:
+            _unfit(x, grad, grad_weight if grad_bias is None else grad_bias)
+        if grad_bias is not None and grad_bias.size != outputs:
+            _unfit(x, grad, grad_bias)
+        if grad_weight is None:
+            inputs = 0  # no rows of the product: only the sums
+        else:
+            inputs = x.shape[1]
+            if x.ndim != 2 or grad_weight.shape != (inputs, outputs):
+                _unfit(x, grad, grad_weight)
         status = _native.KERNELS[grad.dtype].Linear_accGradParameters(
             rows, inputs, outputs, _pointer(x), _pointer(grad),
             _native.NULL if grad_weight is None else _pointer(grad_weight),
@@ -84,3 +107,11 @@ class Linear:
                 f"Linear.backward: grad_output has {grad.shape[0]} rows, the input of forward had "
                 f"{x.shape[0]}; pass the gradient for that batch"
             )
+
+
+def _unfit(x: np.ndarray, grad: np.ndarray, parameter: Any) -> NoReturn:
+    raise ValueError(
+        f"Linear.backward: x has shape {x.shape}, grad_output {grad.shape}, the parameter "
+        f"{parameter.shape}: they are not of one call of forward. Give each thread a module of its "
+        "own (copy.deepcopy), and replace no parameter between forward and backward"
+    )

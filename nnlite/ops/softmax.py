@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import _native, functional
+from .. import _check, _native, functional
 from .._config import _State
 
 _pointer = _native.pointer
 
 
 def _grad_from_output(kernel: str, y: np.ndarray, grad: np.ndarray) -> np.ndarray:
-    classes = y.shape[-1]
     out = np.empty(y.shape, y.dtype)
+    classes = out.shape[-1]
+    if grad.size != out.size:
+        _check.unfit(kernel, grad, y)
     status = getattr(_native.KERNELS[y.dtype], kernel)(
-        y.size // classes if classes else 0, classes, _pointer(y), _pointer(grad), _pointer(out),
+        out.size // classes if classes else 0, classes, _pointer(y), _pointer(grad), _pointer(out),
         _State.threads,
     )  # fmt: skip
     if status:

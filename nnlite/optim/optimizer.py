@@ -201,14 +201,15 @@ class Optimizer:
     def _native_step(self) -> tuple[Any, int, Any]:
         """(segments, their count, optimiser) for C, as the parameters lie in the arenas now."""
         found = self.segments()
-        if self._native_segments is None:
-            self._native_segments = _native.segments([
+        made = self._native_segments
+        if made is None:
+            made = self._native_segments = _native.segments([
                 (part.data, part.grad,
                  [array[part.offset : part.offset + part.count] for array in self.state.values()],
                  *part.group)
                 for part in found
             ])  # fmt: skip
-        return self._native_segments, len(found), self._numbers
+        return made, len(made), self._numbers  # of one object: other threads may prepare anew
 
     def _is_prepared(self, segments: Any) -> bool:
         """True while these are the segments that `_native_step` would give."""

@@ -50,6 +50,11 @@ def forward_loss(loss: Loss, output: np.ndarray, rows: Rows) -> float:
 
 def count_correct(output: np.ndarray, target: np.ndarray, ignored: int) -> int:
     """Rows whose first maximum is the target."""
+    if output.ndim != 2 or target.shape != (len(output),):
+        raise ValueError(
+            f"accuracy: the model's output has shape {output.shape}, the targets {target.shape}; "
+            "expected (rows, classes) and (rows,)"
+        )
     cell = _native.cell("int64_t")
     status = _native.KERNELS[output.dtype].count_correct(
         *output.shape, _native.pointer(output), _native.pointer(target), ignored, cell

@@ -17,7 +17,7 @@ from ..autograd.node import tick
 from ..nn.forward_program import recordable
 from ..nn.linear import Linear
 from ..nn.losses import Loss, MSELoss, NLLLoss, SoftmaxCE
-from ..nn.module import PREDICT_ROWS, Module
+from ..nn.module import PREDICT_ROWS, Module, Structure
 from ..nn.parameter import Parameter, aligned_zeros
 from ..nn.sequential import Sequential
 from ..optim import Optimizer
@@ -101,6 +101,7 @@ class Program:
     ) -> None:  # fmt: skip
         self.dtype, self.width, self.batch, self.classes = optimizer.dtype, width, batch, classes
         self.model, self.loss, self.optimizer, self.plan = model, loss, optimizer, plan
+        self._token = Structure.token
         self._linears = [
             (module, module.weight, module.bias) for module, _ in plan if type(module) is Linear
         ]
@@ -208,9 +209,12 @@ class Program:
         """True while the parameters and the loss's settings are those that were recorded."""
         if self.loss._changes != self._loss_changes:
             return False
-        for module, weight, bias in self._linears:
-            if module.weight is not weight or module.bias is not bias:
-                return False
+        if self._token is not Structure.token:
+            token = Structure.token
+            for module, weight, bias in self._linears:
+                if module.weight is not weight or module.bias is not bias:
+                    return False
+            self._token = token
         for arena in self._arenas:  # noqa: SIM110 - the loop is quicker than a generator
             if arena.retired:
                 return False
@@ -435,9 +439,13 @@ class Program:
             self._steps_alone = True
         failed = 0
         try:
-            failed = self._one_step(self.training, len(x), source, target, _State.threads)
+            failed = self._one_step(self.training, shapes[0][0], source, target, _State.threads)
         finally:
-            self.settle(counters=not failed)  # who tries again draws the same masks
+            now = tick()
+            for arena in self._arenas:
+                arena.changed[0] = now
+            if self._random and not failed:  # who tries again draws the same masks
+                self.settle()
         return None if failed else self.training.last_loss
 
     def _fit_shapes(self, x: tuple[int, ...], y: tuple[int, ...]) -> bool:
