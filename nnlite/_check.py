@@ -22,6 +22,7 @@ def describe(value: Any) -> str:
 
 def _refuse_array(operation: str, name: str, value: Any, dtypes: tuple[np.dtype, ...]) -> None:
     names = " or ".join(str(dtype) for dtype in dtypes)
+    unmasked(operation, name, value)
     if not isinstance(value, np.ndarray):
         raise TypeError(
             f"{operation}: {name}: expected a NumPy array of {names}, got {describe(value)}; "
@@ -47,6 +48,21 @@ def _refuse_array(operation: str, name: str, value: Any, dtypes: tuple[np.dtype,
         raise ValueError(
             f"{operation}: {name}: expected a plain, writable NumPy array, got {kind}; "
             f"copy it with np.array({name})"
+        )
+
+
+def unmasked(operation: str, name: str, value: Any) -> None:
+    """Refuses arrays with masked elements, alone or in lists: conversion would drop the masks."""
+    if type(value) is np.ndarray:
+        return
+    if isinstance(value, (list, tuple)):
+        if not set(map(type, value)) <= {float, int, bool, np.ndarray}:
+            for item in value:
+                unmasked(operation, name, item)
+    elif isinstance(value, np.ndarray) and hasattr(value, "mask") and np.ma.is_masked(value):
+        raise TypeError(
+            f"{operation}: {name}: expected numbers, got an array with masked elements; "
+            f"fill them with {name}.filled(value) or leave their rows out"
         )
 
 

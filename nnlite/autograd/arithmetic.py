@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .foreign import refuse
 from .operation import (
     Elementwise,
     Linear,
@@ -386,12 +387,14 @@ def where(condition: Any, a: Any, b: Any) -> Any:
     return apply(Where, a, b, params=(condition,))
 
 
-def clip(x: Any, low: Any = None, high: Any = None) -> Any:
+def clip(x: Any, low: Any = None, high: Any = None, **unknown: Any) -> Any:
     """x limited to [low, high], numbers, arrays or Tensors that broadcast; None is no limit.
 
     Raises:
         ValueError: both limits are None.
     """
+    if unknown:
+        refuse("clip", unknown)
     if low is None and high is None:
         raise ValueError("clip: low, high: expected at least one limit, got None for both")
     low, high = (as_tensor(v) if on_graph(v) else v for v in (low, high))

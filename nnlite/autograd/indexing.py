@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import _check
 from .operation import Linear, apply, as_tensor, on_graph
 from .shaping import sum_to
 from .tensor import Tensor, wrap
@@ -104,6 +105,7 @@ def plain_index(index: Any) -> Any:
     if on_graph(index):
         index = as_tensor(index)._data
     if isinstance(index, (list, np.ndarray)):
+        _check.unmasked("index", "index", index)
         index = np.array(index)
         if index.size == 0:
             index = index.astype(np.intp) if index.dtype.kind == "f" else index

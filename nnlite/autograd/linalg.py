@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .arithmetic import where
+from .foreign import refuse
 from .indexing import getitem, scatter
 from .operation import (
     Linear,
@@ -90,8 +91,10 @@ def _triangle(operation: str, x: Any, lower: bool, k: int) -> Any:
     return apply(Triangle, x, params=(lower, k))
 
 
-def diagonal(x: Any, k: int = 0) -> Any:
+def diagonal(x: Any, k: int = 0, **unknown: Any) -> Any:
     """The k-th diagonal of matrices (..., m, n): (..., length)."""
+    if unknown:
+        refuse("diagonal", unknown)
     _matrices("diagonal", x)
     rows, columns = x.shape[-2:]
     length = min(rows, columns - k) if k >= 0 else min(rows + k, columns)
@@ -114,8 +117,10 @@ def diag(x: Any, k: int = 0) -> Any:
     return scatter(x, (n, n), (places + max(-k, 0), places + max(k, 0)))
 
 
-def trace(x: Any) -> Any:
+def trace(x: Any, **unknown: Any) -> Any:
     """The sum of the main diagonal of matrices (..., m, n)."""
+    if unknown:
+        refuse("trace", unknown)
     _matrices("trace", x)
     return sum(diagonal(x), (-1,))
 

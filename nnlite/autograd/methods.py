@@ -10,7 +10,7 @@ from . import arithmetic, elementary, indexing, linalg, neural, products, reduct
 from .engine import backward
 from .node import FORWARD, GRAD, state
 from .operation import as_tensor, on_graph, operand, record, value_of
-from .tensor import Tensor, touch, wrap
+from .tensor import Tensor, takes, touch, wrap
 
 _UFUNCS = {
     np.add: arithmetic.add, np.subtract: arithmetic.sub, np.multiply: arithmetic.mul,
@@ -26,16 +26,25 @@ _UFUNCS = {
 }  # fmt: skip
 
 
+_OPERANDS = (np.ndarray, np.generic, int, float, list, tuple)
+
+
 def _in_place(function: Any) -> Any:
     """x op= y: the same values in the same memory, and the call in the graph."""
 
     def change(x: Any, y: Any) -> Any:
-        if not on_graph(y) and not isinstance(y, (np.ndarray, np.generic, int, float)):
+        if not on_graph(y) and not isinstance(y, _OPERANDS):
             return NotImplemented
         before = _before_change(x, y)
         after = function(before, y)
         if after.shape != x.shape:
             raise ValueError(f"in-place {function.__name__}: {x.shape} cannot become {after.shape}")
+        if after.dtype is not x.dtype and not np.can_cast(after.dtype, x.dtype, "same_kind"):
+            raise TypeError(
+                f"in-place {function.__name__}: the result is {after.dtype}, which a tensor of "
+                f"{x.dtype} cannot hold; compute a new tensor, or convert x with "
+                f"x.astype(np.{after.dtype})"
+            )
         touch(x)
         x._data[...] = after._data
         if state.mode:
@@ -131,6 +140,7 @@ class Methods:
             raise TypeError("setitem: value: expected a Tensor, an array or a number")
         before = _before_change(self, value)
         data = value_of(value)
+        takes("setitem", self, np.result_type(data))
         np.broadcast_to(data, self._data[index].shape)  # raises before anything changes
         touch(self)
         self._data[index] = data

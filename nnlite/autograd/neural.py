@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import functional, ops
 from .elementary import contiguous, exp
+from .foreign import refuse
 from .operation import Linear, Multilinear, Operation, apply
 from .products import matmul
 from .shaping import expand, one_axis, sum, swapaxes
@@ -70,13 +71,17 @@ def _along(op: Any, x: Any, axis: int) -> Any:
     return swapaxes(apply(op, swapaxes(x, axis, -1)), axis, -1)
 
 
-def softmax(x: Any, axis: int = -1) -> Any:
+def softmax(x: Any, axis: int = -1, **unknown: Any) -> Any:
     """e^x_k / sum_j e^x_j along an axis, for x of any finite size."""
+    if unknown:
+        refuse("softmax", unknown)
     return _along(Softmax, x, axis)
 
 
-def log_softmax(x: Any, axis: int = -1) -> Any:
+def log_softmax(x: Any, axis: int = -1, **unknown: Any) -> Any:
     """x_k - log sum_j e^x_j along an axis, for x of any finite size."""
+    if unknown:
+        refuse("log_softmax", unknown)
     return _along(LogSoftmax, x, axis)
 
 

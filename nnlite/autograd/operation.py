@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import _check
 from .node import ANOMALY, FORWARD, GRAD, PLAIN, TANGENT, Node, no_grad, state
 from .tensor import NEVER, Tensor, shared, touch, view, wrap
 
@@ -132,11 +133,21 @@ def as_tensor(value: Any) -> Tensor:
     if isinstance(value, _ndarray):
         if value.dtype.kind not in "fiub":
             raise TypeError(f"expected an array of real numbers, got {value.dtype}")
+        if type(value) is not _ndarray:
+            _check.unmasked("a Tensor", "array", value)
         return wrap(value)
     raise TypeError(
         f"expected a Tensor, an array or a number, got {type(value).__name__}; "
         "convert it with nn.tensor(...)"
     )
+
+
+def _plain_array(value: Any) -> np.ndarray:
+    """An argument of a call without Tensors."""
+    if type(value) is _ndarray:
+        return value
+    _check.unmasked("a function of arrays", "argument", value)
+    return np.asarray(value)
 
 
 def on_graph(*values: Any) -> bool:
@@ -169,7 +180,7 @@ def apply(op: Any, *inputs: Any, params: tuple = ()) -> Any:
         if type(x) is _ndarray:
             return op.forward(x, *params)
     if not on_graph(*inputs):
-        return op.forward(*[np.asarray(x) for x in inputs], *params)
+        return op.forward(*[_plain_array(x) for x in inputs], *params)
     inputs = tuple(
         [x if type(x) is Tensor or type(x) in (float, int) else as_tensor(x) for x in inputs]
     )
@@ -293,7 +304,7 @@ def unary(op: Any) -> Any:
     def call(x: Any) -> Any:
         if type(x) is not Tensor:
             if not on_graph(x):
-                return forward(np.asarray(x))
+                return forward(_plain_array(x))
             x = as_tensor(x)
         out = wrap(forward(x._data))
         if x._edge is not None:
@@ -384,7 +395,12 @@ def operand(value: Any) -> Any:
     if type(value) is Tensor or type(value) in (float, int, bool):
         return value
     if isinstance(value, (list, tuple)):
+        _check.unmasked("a Tensor", "list", value)
         return wrap(np.array(value))
+    if isinstance(value, int):  # a subclass
+        return int(value)
+    if isinstance(value, _ndarray):
+        _check.unmasked("a Tensor", "array", value)
     try:
         return as_tensor(value)
     except TypeError:

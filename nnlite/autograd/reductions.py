@@ -15,6 +15,7 @@ import numpy as np
 
 from .arithmetic import abs, sign, square, where
 from .elementary import exp
+from .foreign import refuse
 from .operation import Linear, Operation, apply, as_tensor, on_graph, value_of
 from .shaping import astype, axes_of, expand, kept_shape, reshape, spread, sum, transpose
 
@@ -209,8 +210,10 @@ def _reduction(operation: str, op: Any, x: Any, axis: Any, keepdims: bool) -> An
     return apply(op, x, params=(axes_of(operation, axis, np.ndim(x)), keepdims))
 
 
-def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def mean(x: Any, axis: Any = None, keepdims: bool = False, **unknown: Any) -> Any:
     """The mean; of no elements it is NaN, as NumPy's."""
+    if unknown:
+        refuse("mean", unknown)
     return _reduction("mean", Mean, x, axis, keepdims)
 
 
@@ -221,25 +224,33 @@ def _not_empty(operation: str, x: Any) -> None:
         )
 
 
-def max(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def max(x: Any, axis: Any = None, keepdims: bool = False, **unknown: Any) -> Any:
     """The maximum; the gradient goes to the first one in the order of the elements."""
+    if unknown:
+        refuse("max", unknown)
     _not_empty("max", x)
     return _reduction("max", Max, x, axis, keepdims)
 
 
-def min(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def min(x: Any, axis: Any = None, keepdims: bool = False, **unknown: Any) -> Any:
     """The minimum; the gradient goes to the first one in the order of the elements."""
+    if unknown:
+        refuse("min", unknown)
     _not_empty("min", x)
     return _reduction("min", Min, x, axis, keepdims)
 
 
-def prod(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def prod(x: Any, axis: Any = None, keepdims: bool = False, **unknown: Any) -> Any:
     """The product; its gradient is exact at zeros too."""
+    if unknown:
+        refuse("prod", unknown)
     return _reduction("prod", Prod, x, axis, keepdims)
 
 
-def var(x: Any, axis: Any = None, keepdims: bool = False, ddof: int = 0) -> Any:
+def var(x: Any, axis: Any = None, keepdims: bool = False, ddof: int = 0, **unknown: Any) -> Any:
     """The variance: sum of (x - mean)^2 over (n - ddof), as NumPy's (PyTorch's has ddof = 1)."""
+    if unknown:
+        refuse("var", unknown)
     return _variance("var", x, axis, keepdims, ddof)
 
 
@@ -254,16 +265,20 @@ def _variance(operation: str, x: Any, axis: Any, keepdims: bool, ddof: int) -> A
     return sum(square(x - mean(x, axes, True)), axes, keepdims) / (n - ddof)
 
 
-def std(x: Any, axis: Any = None, keepdims: bool = False, ddof: int = 0) -> Any:
+def std(x: Any, axis: Any = None, keepdims: bool = False, ddof: int = 0, **unknown: Any) -> Any:
     """The standard deviation, sqrt(var); its gradient is 0 where it is 0."""
+    if unknown:
+        refuse("std", unknown)
     return apply(Deviation, _variance("std", x, axis, keepdims, ddof))
 
 
-def norm(x: Any, ord: Any = 2, axis: Any = None, keepdims: bool = False) -> Any:
+def norm(x: Any, ord: Any = 2, axis: Any = None, keepdims: bool = False, **unknown: Any) -> Any:
     """(sum of |x|^ord)^(1/ord) of the elements; inf and -inf are max and min of |x|.
 
     For matrices ord = 2 is the Frobenius norm. The gradient at 0 is 0. Integers become float64.
     """
+    if unknown:
+        refuse("norm", unknown)
     number = isinstance(ord, numbers.Real) and not isinstance(ord, builtins.bool)
     p = float(ord) if number else math.nan
     if not (p > 0 or p == -math.inf):
@@ -281,8 +296,10 @@ def norm(x: Any, ord: Any = 2, axis: Any = None, keepdims: bool = False) -> Any:
     return apply(PNorm, x, params=(axes, keepdims, p))
 
 
-def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def logsumexp(x: Any, axis: Any = None, keepdims: bool = False, **unknown: Any) -> Any:
     """log of the sum of e^x, for x of any finite size; -inf for nothing but -inf."""
+    if unknown:
+        refuse("logsumexp", unknown)
     x = as_tensor(x) if on_graph(x) else np.asarray(x)
     axes = axes_of("logsumexp", axis, x.ndim)
     if 0 in x.shape and _count(x.shape, axes) == 0:

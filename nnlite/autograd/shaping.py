@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .foreign import refuse
 from .operation import Linear, apply, as_tensor, on_graph, promoted
 from .tensor import Tensor, wrap
 
@@ -213,8 +214,10 @@ class Clone(Linear):
 # The functions.
 
 
-def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def sum(x: Any, axis: Any = None, keepdims: bool = False, **unknown: Any) -> Any:
     """The sum over all elements, or over an axis or a tuple of axes."""
+    if unknown:
+        refuse("sum", unknown)
     if axis is not None:
         axis = axes_of("sum", axis, x.ndim if hasattr(x, "ndim") else np.ndim(x))
     return apply(Sum, x, params=(axis, keepdims))
@@ -283,8 +286,10 @@ def moveaxis(x: Any, source: Any, destination: Any) -> Any:
     return transpose(x, tuple(order))
 
 
-def squeeze(x: Any, axis: Any = None) -> Any:
+def squeeze(x: Any, axis: Any = None, **unknown: Any) -> Any:
     """x without its axes of length 1, or without those given."""
+    if unknown:
+        refuse("squeeze", unknown)
     axes = axes_of("squeeze", axis, x.ndim)
     if axes is not None:
         for a in axes:
@@ -294,25 +299,33 @@ def squeeze(x: Any, axis: Any = None) -> Any:
     return reshape(x, tuple(keep))
 
 
-def unsqueeze(x: Any, axis: int) -> Any:
+def unsqueeze(x: Any, axis: int, **unknown: Any) -> Any:
     """x with an axis of length 1 at that place."""
+    if unknown:
+        refuse("unsqueeze", unknown)
     place = one_axis("unsqueeze", axis, x.ndim + 1)
     return reshape(x, x.shape[:place] + (1,) + x.shape[place:])
 
 
-def flatten(x: Any, start: int = 0) -> Any:
+def flatten(x: Any, start: int = 0, **unknown: Any) -> Any:
     """The axes from `start` on as one; of a number, a vector of one element."""
+    if unknown:
+        refuse("flatten", unknown)
     place = one_axis("flatten", start, max(x.ndim, 1))
     return reshape(x, x.shape[:place] + (math.prod(x.shape[place:]),))
 
 
-def flip(x: Any, axis: Any = None) -> Any:
+def flip(x: Any, axis: Any = None, **unknown: Any) -> Any:
     """The elements along axes in reverse order."""
+    if unknown:
+        refuse("flip", unknown)
     return apply(Flip, x, params=(axes_of("flip", axis, x.ndim),))
 
 
-def cumsum(x: Any, axis: int | None = None) -> Any:
+def cumsum(x: Any, axis: int | None = None, **unknown: Any) -> Any:
     """Running sums along an axis; None: of the flattened tensor."""
+    if unknown:
+        refuse("cumsum", unknown)
     if axis is None:
         x, axis = flatten(x), 0
     place = one_axis("cumsum", axis, x.ndim)
@@ -332,8 +345,10 @@ def clone(x: Any) -> Any:
     return apply(Clone, x)
 
 
-def concatenate(tensors: Any, axis: int = 0) -> Any:
+def concatenate(tensors: Any, axis: int = 0, **unknown: Any) -> Any:
     """Tensors joined along an existing axis."""
+    if unknown:
+        refuse("concatenate", unknown)
     tensors = _several("concatenate", tensors)
     if not on_graph(*tensors):
         return np.concatenate(tensors, axis=axis)
@@ -350,8 +365,10 @@ def concatenate(tensors: Any, axis: int = 0) -> Any:
     return apply(Concatenate, *tensors, params=(place, ends))
 
 
-def stack(tensors: Any, axis: int = 0) -> Any:
+def stack(tensors: Any, axis: int = 0, **unknown: Any) -> Any:
     """Tensors of one shape joined along a new axis."""
+    if unknown:
+        refuse("stack", unknown)
     tensors = _several("stack", tensors)
     if not on_graph(*tensors):
         return np.stack(tensors, axis=axis)
@@ -368,12 +385,14 @@ def _several(operation: str, tensors: Any) -> Any:
     return tensors
 
 
-def split(x: Any, parts: Any, axis: int = 0) -> list[Any]:
+def split(x: Any, parts: Any, axis: int = 0, **unknown: Any) -> list[Any]:
     """x cut along an axis, as NumPy's: into that many equal parts, or at the places of a list.
 
     Raises:
         ValueError: the axis cannot be cut into that many equal parts.
     """
+    if unknown:
+        refuse("split", unknown)
     place = one_axis("split", axis, x.ndim)
     length = x.shape[place]
     if isinstance(parts, (int, np.integer)):
@@ -386,8 +405,10 @@ def split(x: Any, parts: Any, axis: int = 0) -> list[Any]:
     return [x[(*before, slice(i, j))] for i, j in zip([0, *cuts], [*cuts, length], strict=True)]
 
 
-def repeat(x: Any, repeats: int, axis: int | None = None) -> Any:
+def repeat(x: Any, repeats: int, axis: int | None = None, **unknown: Any) -> Any:
     """Each element that many times in a row, as NumPy's repeat; None: of the flattened tensor."""
+    if unknown:
+        refuse("repeat", unknown)
     if axis is None:
         x, axis = flatten(x), 0
     place = one_axis("repeat", axis, x.ndim)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _check
+from .foreign import ATTRIBUTES, Absent, Size, refuse
 from .node import TANGENT, Leaf, Node, state, tick
 
 if TYPE_CHECKING:
@@ -50,18 +51,7 @@ class Tensor(Methods):
     # time of the last change in place, shared with views. _tangent: set in forward mode only.
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
-        if isinstance(data, Tensor):
-            data = data._data
-        try:
-            array = np.array(data, dtype=dtype, order="C", subok=False)
-        except ValueError as error:
-            raise ValueError(f"tensor: data: expected rows of equal length: {error}") from None
-        if array.dtype.kind not in "fiub":
-            raise TypeError(
-                f"tensor: data: expected real numbers, got an array of {array.dtype}; "
-                "convert it with np.asarray(data, dtype=np.float32)"
-            )
-        self._data = array
+        self._data = _copied(data, dtype)
         self._edge: Any = None
         self._changed = NEVER
         if requires_grad:
@@ -83,7 +73,7 @@ class Tensor(Methods):
 
     @property
     def size(self) -> int:
-        return self._data.size
+        return Size(self._data.size)
 
     @property
     def nbytes(self) -> int:
@@ -187,9 +177,11 @@ class Tensor(Methods):
             if value._data is self._data:  # x.data -= step arrives here
                 return
             value = value._data
+        _check.unmasked("data", "value", value)
         new = np.asarray(value)
         if new.shape != self._data.shape:
             raise ValueError(f"data: expected shape {self._data.shape}, got {new.shape}")
+        takes("data", self, new.dtype)
         touch(self)
         self._data[...] = new
 
@@ -266,13 +258,17 @@ class Tensor(Methods):
         _read("all()")
         return bool(self._data.all())
 
-    def argmax(self, axis: int | None = None) -> Any:
+    def argmax(self, axis: int | None = None, **unknown: Any) -> Any:
         """The index of the (first) maximum, as NumPy's."""
+        if unknown:
+            refuse("argmax", unknown)
         _read("argmax()")
         return self._data.argmax(axis)
 
-    def argmin(self, axis: int | None = None) -> Any:
+    def argmin(self, axis: int | None = None, **unknown: Any) -> Any:
         """The index of the (first) minimum, as NumPy's."""
+        if unknown:
+            refuse("argmin", unknown)
         _read("argmin()")
         return self._data.argmin(axis)
 
@@ -288,10 +284,25 @@ class Tensor(Methods):
         grad = how or (", requires_grad=True" if self.requires_grad else "")
         return f"tensor({text}{kind}{grad})"
 
+    def __format__(self, spec: str) -> str:
+        """The only element in a format, `f"{loss:.4f}"`; without one the text of the tensor."""
+        if not spec:
+            return str(self)
+        if self._data.size != 1:
+            raise TypeError(
+                f"format: expected one element for {spec!r}, got shape {self.shape}; format x[i], "
+                "or the text of numpy.array2string"
+            )
+        return format(self.item(), spec)
+
     def __reduce__(self) -> Any:
         if type(self._edge) is Node:
             raise RuntimeError("a computed tensor cannot be pickled or copied; take detach()")
         return Tensor, (self._data, self.requires_grad)
+
+
+for _name, _cure in ATTRIBUTES.items():
+    setattr(Tensor, _name, Absent(_name, _cure))
 
 
 def wrap(data: Any) -> Tensor:
@@ -325,6 +336,19 @@ def _read(how: str) -> None:
         state.watch(how)
 
 
+def takes(operation: str, x: Tensor, dtype: np.dtype) -> None:
+    """Refuses to put numbers of a dtype into a tensor of integers or booleans that would cut them.
+
+    Raises:
+        TypeError: they have fractions, or are no real numbers.
+    """
+    if dtype.kind not in "fiub" or (dtype.kind == "f" and x._data.dtype.kind != "f"):
+        raise TypeError(
+            f"{operation}: a tensor of {x._data.dtype} cannot hold {dtype}; convert the tensor "
+            "with x.astype(np.float32), or round the values and convert them"
+        )
+
+
 def touch(x: Tensor) -> None:
     """Notes that the values of x and its views change now."""
     _read("a change in place")
@@ -340,15 +364,16 @@ def tensor(data: Any, requires_grad: bool = False, dtype: Any = None) -> Tensor:
         data: an array, number, nested list or Tensor.
         requires_grad: whether `backward` shall put a gradient into `grad`.
         dtype: of the array; default: that of the data, and float32 for Python numbers that are
-            not integers, as everywhere in nnlite.
+            not integers, as everywhere in nnlite. A list with a float64 of NumPy is float64.
 
     Raises:
-        TypeError: the data are not real numbers, or a gradient is asked for integers.
+        TypeError: the data are not real numbers, or masked, or a Parameter; or a gradient is asked
+            for integers.
         ValueError: rows of unequal length.
     """
     if dtype is None and not hasattr(data, "dtype"):
         found = Tensor(data)
-        if found.dtype == np.float64 and not _holds_float64(data):
+        if found.dtype == np.float64 and not _has_float64(data):
             found = Tensor(found._data, dtype=np.float32)
         if requires_grad:
             found.requires_grad = True
@@ -356,8 +381,35 @@ def tensor(data: Any, requires_grad: bool = False, dtype: Any = None) -> Tensor:
     return Tensor(data, requires_grad, dtype)
 
 
-def _holds_float64(data: Any) -> bool:
-    """Whether nested lists hold arrays or NumPy numbers, whose dtype counts."""
-    while isinstance(data, (list, tuple)) and data:
-        data = data[0]
-    return hasattr(data, "dtype")
+def _has_float64(data: Any) -> bool:
+    """Whether an array or a number of NumPy of float64 is among nested lists."""
+    if not isinstance(data, (list, tuple)):
+        return getattr(data, "dtype", None) == np.float64
+    if set(map(type, data)) <= _PYTHON:
+        return False
+    return any([_has_float64(item) for item in data if type(item) not in _PYTHON])
+
+
+_PYTHON = {float, int, bool}
+
+
+def _copied(data: Any, dtype: Any) -> np.ndarray:
+    """The data as a new C-contiguous array in the machine's byte order."""
+    if isinstance(data, Tensor):
+        data = data._data
+    elif hasattr(type(data), "__tensor__"):
+        raise TypeError(
+            f"tensor: data: got a {type(data).__name__}, which is a tensor in every expression; "
+            "for a copy of its values pass parameter.data"
+        )
+    _check.unmasked("tensor", "data", data)
+    try:
+        array = np.array(data, dtype=dtype, order="C", subok=False)
+    except ValueError as error:
+        raise ValueError(f"tensor: data: expected rows of equal length: {error}") from None
+    if array.dtype.kind not in "fiub":
+        raise TypeError(
+            f"tensor: data: expected real numbers, got an array of {array.dtype}; "
+            "convert it with np.asarray(data, dtype=np.float32)"
+        )
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))

@@ -404,11 +404,7 @@ class Module:
 
 def rows_of(operation: str, name: str, value: Any) -> np.ndarray:
     """The value as an array with rows, without copying arrays; refuses what is not real numbers."""
-    if np.ma.is_masked(value):
-        raise TypeError(
-            f"{operation}: {name}: expected numbers, got an array with masked elements; "
-            f"fill them with {name}.filled(value) or leave their rows out"
-        )
+    _check.unmasked(operation, name, value)
     try:
         found = np.asarray(value)
     except ValueError as error:  # ragged lists

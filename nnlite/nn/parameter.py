@@ -97,6 +97,7 @@ class Parameter(Expression):
                 f"Parameter: name: expected a text, got {_check.describe(name)}; "
                 "write requires_grad=False to freeze it"
             )
+        _check.unmasked("Parameter", "data", data)
         values = np.asarray(data)
         dtype = _check.float_dtype("Parameter", values.dtype.newbyteorder("="))
         claim(values.size * dtype.itemsize)
@@ -170,6 +171,7 @@ class Parameter(Expression):
     def _assign(self, what: str, view: np.ndarray, value: Any) -> None:
         if view is value:  # p.grad += x arrives here
             return
+        _check.unmasked(self.name, what, value)
         new = np.asarray(value)
         if new.dtype.kind not in "fiu":
             raise TypeError(f"{self.name}.{what}: expected numbers, got {_check.describe(new)}")

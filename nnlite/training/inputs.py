@@ -42,6 +42,7 @@ class Inputs:
 
     def targets(self, operation: str, y: Any, rows: int) -> np.ndarray:
         """Targets as int64 class indices, or as numbers in the model's dtype."""
+        _check.unmasked(operation, "y", y)
         found = np.asarray(y)
         if found.dtype.kind not in "fiub":
             raise TypeError(
@@ -78,6 +79,7 @@ class Inputs:
 
     def weights(self, operation: str, weight: Any, rows: int) -> np.ndarray:
         """A finite weight of at least 0 for each row, in the model's dtype."""
+        _check.unmasked(operation, "sample_weight", weight)
         found = np.asarray(weight)
         if found.dtype.kind not in "fiub":
             raise TypeError(
