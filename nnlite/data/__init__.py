@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from nnlite.data._errors import DataError as DataError
 from nnlite.data._order import permutation as permutation
 from nnlite.data.digits import load_digits as load_digits
 from nnlite.data.idx import load_idx as load_idx
@@ -27,6 +28,7 @@ _LATER = {
 }
 
 __all__ = [
+    "DataError",
     "Schema",
     "Standardizer",
     "Table",

@@ -37,6 +37,8 @@ import numpy as np
 
 from .. import _check
 from ..nn.module import converted, rows_of
+from ._errors import DataError, data_error
+from ._npy import ONE, open_npy
 from ._order import permutation
 from .batches import BatchSource
 from .rows import ArrayRows, FileRows, Rows, file_rows, row_bytes
@@ -107,7 +109,8 @@ def source(
 
     Raises:
         TypeError: X or y is of no such kind, or y has no integers where classes are expected.
-        ValueError: rows of X and y differ in number, there are none, or a file is not usable.
+        ValueError: rows of X and y differ in number, or there are none.
+        DataError: the same, or any other fault, of data that a path leads to; it is a ValueError.
         OSError: a file cannot be opened.
 
     Source: block shuffle as in L. Bottou's advice for data on disk, Stochastic gradient descent
@@ -115,19 +118,20 @@ def source(
     """
     dtype = _check.float_dtype("source", dtype)
     memory_budget = _check.size("source", "memory_budget", memory_budget)
-    X = _opened("X", X)
+    X, X_path = _opened("X", X), _path(X)
     if y is None:
         return BatchSource(X, dtype, _target_dtype(target_dtype, dtype))
-    y = _opened("y", y)
+    y, y_path = _opened("y", y), _path(y)
     found, targets = _rows("X", X), _rows("y", y)
     if targets.shape[0] != found.shape[0]:
-        raise ValueError(
+        raise _unfit(
+            y_path or X_path,
             f"source: y has {targets.shape[0]} rows, X has {found.shape[0]}; pass one target for "
-            "each row"
+            "each row",
         )
     if not found.shape[0]:
-        raise ValueError("source: X has 0 rows; pass at least one")
-    target_dtype = _checked_target_dtype(targets.dtype, target_dtype, dtype)
+        raise _unfit(X_path, "source: X has 0 rows; pass at least one")
+    target_dtype = _checked_target_dtype(targets.dtype, target_dtype, dtype, y_path)
     if not isinstance(found, FileRows):
         return ArraySource(
             _in_ram("X", found, dtype, memory_budget),
@@ -162,24 +166,29 @@ def _in_ram(name: str, rows: Rows, dtype: np.dtype, memory_budget: int) -> np.nd
     return converted(array, dtype)
 
 
+def _path(value: Any) -> str | None:
+    return os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
+
+
+def _unfit(path: str | None, message: str, kind: type[Exception] = ValueError) -> Exception:
+    """A DataError that names the file where the data came from one, else an error of that kind."""
+    if path is None:
+        return kind(message)
+    return DataError(f"{message} (from {path!r})", path, "", message)
+
+
 def _opened(name: str, value: Any) -> Any:
     """A path's array as a memory map; anything else as it is."""
     if not isinstance(value, (str, os.PathLike)):
         return value
-    path = os.fspath(value)
-    cure = "save one array with np.save(path, array)"
-    with open(path, "rb") as file:
-        if file.read(6) != b"\x93NUMPY":
-            raise ValueError(f"source: {name}: {path!r} is not a .npy file; {cure}")
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
-        raise ValueError(f"source: {name}: {path!r}: {error}; {cure}") from None
+    path, prefix = os.fspath(value), f"source: {name}: "
+    array = open_npy(path, prefix)
+    if array.dtype.kind not in "fiub" or not array.ndim:
+        got = f"{array.dtype}, shape {array.shape}"
+        raise data_error(path, "", f"holds {got}, expected rows of real numbers; {ONE}", prefix)
     if not array.flags.c_contiguous:
-        raise ValueError(
-            f"source: {name}: {path!r} is stored column by column (Fortran order), so that no row "
-            "lies together; save np.ascontiguousarray(array)"
-        )
+        reason = "is stored column by column (Fortran order), so that no row lies together; save "
+        raise data_error(path, "", reason + "np.ascontiguousarray(array)", prefix)
     return array
 
 
@@ -198,14 +207,17 @@ def _target_dtype(wanted: Any, dtype: np.dtype) -> np.dtype | None:
     raise TypeError(f"source: target_dtype: expected np.int64 or np.{dtype}, got {wanted!r}")
 
 
-def _checked_target_dtype(found: np.dtype, wanted: Any, dtype: np.dtype) -> np.dtype:
+def _checked_target_dtype(
+    found: np.dtype, wanted: Any, dtype: np.dtype, path: str | None
+) -> np.dtype:
     """The dtype of targets, which these targets can be converted to without loss of meaning."""
     target = _target_dtype(wanted, dtype) or (_check.INT64 if found.kind in "iub" else dtype)
     if target == _check.INT64 and found.kind == "f":
-        raise TypeError(
+        message = (
             f"source: y: expected class indices as integers, got {found}; check the values and "
             "convert with y.astype(np.int64)"
         )
+        raise _unfit(path, message, TypeError)
     return target
 
 

@@ -16,8 +16,11 @@ from __future__ import annotations
 import io
 import math
 import os
+from typing import Any
 
 import numpy as np
+
+from ._errors import DataError, check_regular
 
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _MAX_DIMENSIONS = 32  # what every NumPy allows
@@ -35,8 +38,8 @@ def load_idx(path: str | os.PathLike[str]) -> np.ndarray:
         int16, int32, float32 or float64. MNIST images are (60000, 28, 28) uint8, labels (60000,).
 
     Raises:
-        ValueError: the file is no IDX file, is truncated or corrupt, or goes on after its data.
-        FileNotFoundError: there is no such file.
+        DataError: the file is no IDX file, is truncated or corrupt, or goes on after its data.
+        OSError: it cannot be opened, as where there is none.
 
     Notes:
         Memory: up to 9/8 of the array and a buffer of 1 MB; never more than the file has data for.
@@ -44,7 +47,8 @@ def load_idx(path: str | os.PathLike[str]) -> np.ndarray:
     Source: Y. LeCun, C. Cortes, C. Burges, The MNIST database, "The IDX file format".
     """
     name = os.fspath(path)
-    with open(path, "rb") as file:
+    check_regular(name, "load_idx: ")
+    with open(name, "rb") as file:
         compressed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         if not compressed:
@@ -56,17 +60,21 @@ def load_idx(path: str | os.PathLike[str]) -> np.ndarray:
             with gzip.GzipFile(fileobj=file) as stream:
                 return _read(stream, name)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise _bad(name, "is not a sound gzip file", "a complete one", str(error)) from error
+            raise _bad(
+                name, "is not a sound gzip file", "a complete one", str(error), ""
+            ) from error
 
 
 def _read(file: io.BufferedIOBase, name: str) -> np.ndarray:
     """Header, data and the check that nothing follows."""
     dtype, shape = _read_header(file, name)
     size = math.prod(shape) * dtype.itemsize
-    data = _take(file, size + 1)
+    data = take(file, size + 1)
     if len(data) != size:
         got = "more" if len(data) > size else f"only {len(data)}"
-        raise _bad(name, "has the wrong length", f"{size} bytes of data, {shape} {dtype.name}", got)
+        raise _bad(
+            name, "has the wrong length", f"{size} bytes of data, {shape} {dtype.name}", got, "data"
+        )
     array = np.frombuffer(data, dtype=dtype).reshape(shape)
     native = dtype.newbyteorder("=")
     return array if dtype == native else array.byteswap(inplace=True).view(native)
@@ -74,13 +82,13 @@ def _read(file: io.BufferedIOBase, name: str) -> np.ndarray:
 
 def _read_header(file: io.BufferedIOBase, name: str) -> tuple[np.dtype, tuple[int, ...]]:
     """The dtype (big-endian) and the shape that the file declares."""
-    magic = _take(file, 4)
+    magic = take(file, 4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _DTYPES:
         expected = "00 00, then 08, 09, 0b, 0c, 0d or 0e, then the number of dimensions"
         raise _bad(name, "does not start as an IDX file", expected, magic.hex(" ") or "no bytes")
     if not 1 <= magic[3] <= _MAX_DIMENSIONS:
         raise _bad(name, "has a bad rank", f"1 to {_MAX_DIMENSIONS} dimensions", str(magic[3]))
-    sizes = _take(file, 4 * magic[3])
+    sizes = take(file, 4 * magic[3])
     if len(sizes) < 4 * magic[3]:
         raise _bad(name, "ends in its header", f"{magic[3]} sizes", f"{len(sizes)} bytes of them")
     shape = tuple(int(size) for size in np.frombuffer(sizes, dtype=">u4"))
@@ -90,7 +98,7 @@ def _read_header(file: io.BufferedIOBase, name: str) -> tuple[np.dtype, tuple[in
     return dtype, shape
 
 
-def _take(file: io.BufferedIOBase, count: int) -> bytearray:
+def take(file: Any, count: int) -> bytearray:
     """The next `count` bytes, or as many as there are."""
     data = bytearray()
     while len(data) < count:
@@ -101,6 +109,7 @@ def _take(file: io.BufferedIOBase, count: int) -> bytearray:
     return data
 
 
-def _bad(name: str, what: str, expected: str, got: str) -> ValueError:
+def _bad(name: str, what: str, expected: str, got: str, place: str = "header") -> DataError:
     cure = "fetch the file again, or check that it is the right one"
-    return ValueError(f"load_idx: {name!r} {what}: expected {expected}, got {got}; {cure}")
+    reason = f"{what}: expected {expected}, got {got}; {cure}"
+    return DataError(f"load_idx: {name!r} {reason}", name, place, reason)

@@ -10,6 +10,8 @@ from typing import Any, cast
 
 import numpy as np
 
+from ._errors import DataError, data_error
+
 STAGE_BYTES = 1 << 18  # rows read at a time where their dtype must be converted
 
 
@@ -43,7 +45,7 @@ def file_rows(array: Any) -> FileRows | None:
 
     Raises:
         OSError: the file is gone.
-        ValueError: another file has the name now, or the file has become shorter.
+        DataError: another file has the name now, or the file has become shorter.
     """
     root = array
     while isinstance(root, np.ndarray) and not isinstance(root.base, mmap.mmap):
@@ -75,9 +77,12 @@ def _check_is_mapped(rows: FileRows, array: np.ndarray) -> None:
         finally:
             reader.close()
         if row.tobytes() != array[index].tobytes():
-            raise ValueError(
-                f"source: {rows.path!r} is another file than the one that was mapped (row {index} "
-                "differs); open it again with np.load(path, mmap_mode='r')"
+            raise data_error(
+                rows.path,
+                "",
+                f"is another file than the one that was mapped (row {index} differs); open it "
+                "again with np.load(path, mmap_mode='r')",
+                "source: ",
             )
 
 
@@ -92,9 +97,12 @@ class _FileReader:
         self._file = open(rows.path, "rb", buffering=0)  # noqa: SIM115
         if _identity(os.fstat(self._file.fileno())) != rows.identity:
             self._file.close()
-            raise ValueError(
-                f"source: {rows.path!r} was replaced, or its length changed, since it was opened; "
-                "leave the file alone while it is read"
+            raise data_error(
+                rows.path,
+                "",
+                "was replaced, or its length changed, since it was opened; leave the file alone "
+                "while it is read",
+                "source: ",
             )
 
     def into(self, start: int, out: np.ndarray) -> None:
@@ -105,7 +113,10 @@ class _FileReader:
         for low in range(0, len(out), len(self._stage)):
             part = self._stage[: len(out) - low]
             self._read(start + low, part)
-            convert(part, out[low : low + len(part)], self._rows.path)
+            try:
+                convert(part, out[low : low + len(part)], self._rows.path)
+            except ValueError as error:
+                raise DataError(str(error), self._rows.path) from None
 
     def _read(self, start: int, out: np.ndarray) -> None:
         view = out.reshape(-1).view(np.uint8).data
@@ -114,9 +125,12 @@ class _FileReader:
         while done < len(view):
             count = self._file.readinto(view[done:])
             if not count:
-                raise ValueError(
-                    f"source: {self._rows.path!r} ends within row {start + done // self._width} of "
-                    f"{self._rows.shape[0]}; it was cut short while it was read"
+                raise data_error(
+                    self._rows.path,
+                    "",
+                    f"ends within row {start + done // self._width} of {self._rows.shape[0]}; it "
+                    "was cut short while it was read",
+                    "source: ",
                 )
             done += count
 

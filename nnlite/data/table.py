@@ -14,7 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._table_files import Column, TableFile, listed, open_table
+from . import kinds
+from ._column import Column, TableFile, check_column
+from ._number_text import number_of
+from ._table_files import listed, open_table
+from .kinds import Kind
 from .schema import Path, Schema
 
 MAX_TEXTS = 100  # different texts of a feature
@@ -49,12 +53,15 @@ def load_table(
     task: str | None = None,
     header: bool | None = None,
     ignore: Sequence[str | int] = (),
+    skip_unusable: bool = False,
 ) -> Table:
     """Load a table for training.
 
     Args:
         path: a file
-            .csv (.tsv, .txt): comma, semicolon or tab, quoted fields, UTF-8;
+            .csv (.tsv, .txt): comma, semicolon or tab, quoted fields, UTF-8; numbers may have
+                thousands (1,234.5), and a decimal comma (1.234,5) where the fields are not parted
+                by commas, or where it is in quotes and cannot be anything else;
             .npz: named arrays; an array of rank 1 is a column, and the one of higher rank (or named
                 X) has the features, which are called "0", "1", ...;
             .npy: a matrix, whose columns are called "0", "1", ..., or a structured array.
@@ -63,14 +70,18 @@ def load_table(
             numbers, at most 20 different ones and each in 5 rows on average; else regress.
         header: whether the first line of a .csv has names; None: unless it holds a number.
         ignore: columns to leave out, by name or number.
+        skip_unusable: leave out too what teaches nothing about other rows: columns of dates, of
+            texts that differ in every row (from 10 rows on), and without any value. `nnlite train`
+            does so. False takes dates and such texts as categories, and refuses missing values.
 
     Returns:
         Table(X, y, features, classes, schema). Classes are sorted: texts as texts, numbers as
-        numbers.
+        numbers. `schema.kinds` tells what each column was taken for.
 
     Raises:
-        ValueError: the file, a column or a value is not usable; the message names file, line and
-            column.
+        DataError: the file, a column or a value is not usable; the message names file, line and
+            column. It is a ValueError.
+        ValueError: task is not known, or ignore names the target.
         TypeError: target or ignore is no name or number.
         OSError: the file cannot be read.
 
@@ -79,6 +90,18 @@ def load_table(
         NA, N/A, NaN, null, ?) are errors in every column that is used. Memory: 8 bytes for each
         number, twice while the columns are put together.
     """
+    return understand(path, target, task, header, ignore, skip_unusable)[0]
+
+
+def understand(
+    path: Path,
+    target: str | int | None,
+    task: str | None,
+    header: bool | None,
+    ignore: Sequence[str | int],
+    skip_unusable: bool,
+) -> tuple[Table, list[Kind]]:
+    """load_table, and what each column of the file was taken for, in the file's order."""
     if task not in (None, CLASSIFY, REGRESS):
         raise ValueError(f"load_table: task: expected 'classify' or 'regress', got {task!r}")
     file = open_table(path, header)
@@ -87,19 +110,50 @@ def load_table(
     if goal in ignored:
         raise ValueError(f"load_table: ignore: {target!r} is the target")
     used = [i for i in range(len(file.names)) if i not in ignored]
-    _check_names(file, used)
+    if not skip_unusable:
+        _check_names(file, used)
     columns = dict(zip(used, file.read(used, goal), strict=True))
+    found = {i: kinds.kind_of(column, i == goal) for i, column in columns.items()}
+    if skip_unusable:
+        ignored |= {i for i in used if i != goal and not found[i].used}
+        columns = {i: columns[i] for i in used if i not in ignored}
+        _check_names(file, list(columns))
+    for i, column in columns.items():
+        check_column(file, i, column)
     classes, y = None, None
     if goal is not None:
         task, y, classes = _target(file, goal, columns.pop(goal), task)
+        found[goal] = _target_kind(found[goal], y, classes)
     if not columns:
-        raise ValueError(f"{file.path}: no column is left to learn from")
-    texts = {c.name: _sorted_texts(file, i, c) for i, c in columns.items() if c.is_text}
-    names = [column.name for column in columns.values()]
-    left_out = [file.names[i] for i in sorted(ignored)]
-    goal_name = None if goal is None else file.names[goal]
-    schema = Schema(names, texts, file.named, goal_name, left_out, task, classes)
-    return Table(schema.encode(file, list(columns.values())), y, schema.features, classes, schema)
+        raise file.error("no column is left to learn from")
+    listing = [found.get(i) or kinds.ignored(name) for i, name in enumerate(file.names)]
+    schema = Schema(
+        [column.name for column in columns.values()],
+        {c.name: _sorted_texts(file, i, c) for i, c in columns.items() if c.is_text},
+        file.named,
+        None if goal is None else file.names[goal],
+        [file.names[i] for i in sorted(ignored)],
+        task,
+        classes,
+        {item.name: item.kind for item in listing},
+        file.decimal,
+    )
+    X = schema.encode(file, list(columns.values()))
+    return Table(X, y, schema.features, classes, schema), listing
+
+
+def _target_kind(found: Kind, y: np.ndarray, classes: list[str] | None) -> Kind:
+    """What the column to predict was taken for."""
+    if classes is None:
+        low, high = float(y.min()), float(y.max())
+        return Kind(found.name, kinds.NUMBER, f"target, a number, {low:.6g} to {high:.6g}")
+    shown = ", ".join(classes[:6]) + (", ..." if len(classes) > 6 else "")
+    warning = ""
+    if len(classes) == len(y) >= kinds.IDENTIFIER_ROWS:
+        warning = "has another value in every row, which cannot be learned as classes"
+    elif found.kind == kinds.DATE:
+        warning = "is a date, taken as classes"
+    return Kind(found.name, kinds.CATEGORIES, f"target, {len(classes)} classes ({shown})", warning)
 
 
 def _column(file: TableFile, argument: str, name: str | int) -> int:
@@ -111,19 +165,16 @@ def _column(file: TableFile, argument: str, name: str | int) -> int:
     count = len(file.names)
     if isinstance(name, str):
         if file.names.count(name) > 1:
-            raise ValueError(
-                f"{file.path}: {name!r} names several columns; give the number of the one meant"
-            )
+            raise file.error(f"{name!r} names several columns; give the number of the one meant")
         if name in file.names:
             return file.names.index(name)
-        if not name.lstrip("-").isdecimal():
-            raise ValueError(
-                f"{file.path}: {argument}: no column {name!r}; it has {listed(file.names)}"
-            )
+        if not name.removeprefix("-").isdecimal() or len(name) > 18:
+            hint = "" if file.named else "; its first line was read as a row, not as names (header)"
+            raise file.error(f"{argument}: no column {name!r}; it has {listed(file.names)}{hint}")
     index = int(name)
     if not -count <= index < count:
-        raise ValueError(
-            f"{file.path}: {argument}: no column {index}; its {count} columns have the numbers "
+        raise file.error(
+            f"{argument}: no column {index}; its {count} columns have the numbers "
             f"0..{count - 1}, or -{count}..-1"
         )
     return index % count
@@ -134,13 +185,13 @@ def _check_names(file: TableFile, used: Sequence[int]) -> None:
     names = [file.names[i] for i in used]
     for i in used:
         if not file.names[i]:
-            raise ValueError(
-                f"{file.path}: column {i} has no name (perhaps the numbers of saved rows); name "
-                "it, or leave it out with ignore"
+            raise file.error(
+                f"column {i} has no name (perhaps the numbers of saved rows); name it, or leave it "
+                "out with ignore"
             )
         if names.count(file.names[i]) > 1:
-            raise ValueError(
-                f"{file.path}: {file.names[i]!r} names several columns; rename them, or leave one "
+            raise file.error(
+                f"{file.names[i]!r} names several columns; rename them, or leave one "
                 "out by its number with ignore"
             )
 
@@ -149,43 +200,46 @@ def _target(
     file: TableFile, index: int, column: Column, task: str | None
 ) -> tuple[str, np.ndarray, list[str] | None]:
     """(task, y, names of classes) from the column to predict."""
-    values = _as_numbers(column)
-    if values is None:
-        if task == REGRESS:
-            row = next(i for i, code in enumerate(column.codes) if _not_number(column, code))
-            text = column.texts[column.codes[row]]
-            raise file.wrong(row, index, f"expected a number to regress on, got {text!r}")
+    numbers = [number_of(text, column.decimal) for text in column.texts]
+    values = column.numbers
+    if None in numbers:
+        _check_classes(file, index, column, task, numbers)
         names, codes = np.unique(column.texts, return_inverse=True)
         return CLASSIFY, codes[column.codes], names.tolist()
+    if column.is_text:
+        values = np.array(numbers, np.float64)[column.codes]
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values))[0])
         raise file.wrong(row, index, "expected a finite number")
     distinct, codes = np.unique(values, return_inverse=True)
     if task is None:
-        whole = bool((distinct == np.floor(distinct)).all())
         few = len(distinct) <= min(MAX_CLASSES, len(values) // ROWS_OF_CLASS)
-        task = CLASSIFY if whole and few else REGRESS
+        task = CLASSIFY if _are_whole(distinct) and few else REGRESS
     if task == REGRESS:
         return REGRESS, values, None
     return CLASSIFY, codes.astype(np.int64), [_name_of(value) for value in distinct.tolist()]
 
 
-def _as_numbers(column: Column) -> np.ndarray | None:
-    """The column's values, or None where one is no number."""
-    if not column.is_text:
-        return column.numbers
-    try:
-        return np.array([float(text) for text in column.texts])[column.codes]
-    except ValueError:
-        return None
+def _are_whole(values: np.ndarray) -> bool:
+    return bool((values == np.floor(values)).all())
 
 
-def _not_number(column: Column, code: int) -> bool:
-    try:
-        float(column.texts[code])
-    except ValueError:
-        return True
-    return False
+def _check_classes(
+    file: TableFile, index: int, column: Column, task: str | None, numbers: list[float | None]
+) -> None:
+    """Refuses texts where numbers were asked for, or stand in nearly all other rows."""
+    row = int(np.flatnonzero(np.array([n is None for n in numbers])[column.codes])[0])
+    text = column.texts[column.codes[row]]
+    if task == REGRESS:
+        raise file.wrong(row, index, f"expected a number to regress on, got {text!r}")
+    values = np.array([n for n in numbers if n is not None])
+    if (
+        task is None
+        and 2 * len(values) > len(numbers)
+        and (len(values) > MAX_CLASSES or not _are_whole(values))
+    ):
+        what = f"{text!r} is no number, as the other values are; correct it, or set the task"
+        raise file.wrong(row, index, f"{what} to classify")
 
 
 def _name_of(value: float) -> str:
