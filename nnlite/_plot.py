@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ._extras import require
 from .history import is_number
 
 # Told apart also by readers who do not see red and green (Okabe, Ito, 2008).
@@ -17,12 +17,7 @@ NAMES |= {"r2": "R²", "loss": "mean loss per sample"}
 
 
 def _matplotlib(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ImportError(
-            f"History.plot: needs matplotlib ({error}); install it with: pip install matplotlib"
-        ) from error
+    return require(name, "plot", "History.plot")
 
 
 def is_share(name: str) -> bool:

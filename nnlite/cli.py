@@ -12,6 +12,7 @@ import argparse
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -51,12 +52,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after the program's name; default sys.argv[1:].
 
     Returns:
-        0; 1 when a command failed at its work; 2 for an error in the input, told in one line on
-        stderr; 130 after Ctrl-C; 141 when the reader of the output went away.
+        0; 1 when a command failed at its work; 2 for an error, told in one line on stderr (or,
+        with NNLITE_TRACEBACK=1 in the environment, raised, to see where it comes from); 130 after
+        Ctrl-C; 141 when the reader of the output went away.
     """
     try:
         name, words = _choose(argv)
-        code = _run(name, words)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning  # type: ignore[assignment]
+            code = _run(name, words)
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
@@ -64,11 +68,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _discard_stdout()
         return BROKEN_PIPE
-    except (OSError, ValueError, ImportError, MemoryError) as error:
-        text = " ".join(str(error).split()) or type(error).__name__
-        print(f"nnlite: {text}", file=sys.stderr)
+    except Exception as error:
+        if os.environ.get("NNLITE_TRACEBACK"):
+            raise
+        print(f"nnlite: {_in_one_line(error)}", file=sys.stderr)
         _discard_stdout()
         return USAGE_ERROR
+
+
+def _in_one_line(error: Exception) -> str:
+    """What is wrong: the file and the system's words, or the message."""
+    text = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.strerror:
+        text = " ".join(str(error.strerror).split())
+        if error.filename is not None:
+            text = f"{' '.join(os.fsdecode(error.filename).split())}: {text}"
+    if isinstance(error, MemoryError):
+        text = f"the memory does not suffice{': ' * bool(text)}{text}"
+    elif not isinstance(error, (OSError, ValueError, ImportError, ArithmeticError)):
+        text = f"{type(error).__name__}: {text} (NNLITE_TRACEBACK=1 shows where)"
+    return text or type(error).__name__
+
+
+def _show_warning(message: Warning | str, *unused: object) -> None:
+    """A warning as one line, without the source code that gave it."""
+    print(f"nnlite: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def _choose(argv: Sequence[str] | None) -> tuple[str, list[str]]:

@@ -71,6 +71,11 @@ class Job:
                 f"{args.data}: column {table.schema.target!r} has one class, {classes[0]!r}; "
                 "there is nothing to tell apart"
             )
+        if classes is None and (table.y == table.y[0]).all():
+            raise ValueError(
+                f"{args.data}: column {table.schema.target!r} is {table.y[0]:g} in every row; "
+                "there is nothing to learn"
+            )
         features = nn.data.Standardizer().fit(self.rows.X)
         target = None
         if classes is None:

@@ -31,14 +31,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes one line for each row, in the order of DATA."""
+    """Writes one line for each row, in the order of DATA; nan for a row that lacks a value."""
     if args.threads is not None:
         nn.set_num_threads(args.threads)
     loaded = nn.load(args.model)
     made = TableModel.of(loaded.model, loaded.extra, args.model)
-    X, unused = made.schema.read(args.data, header=args.header)
-    if unused:
-        print(f"nnlite predict: not used: {', '.join(unused)}", file=sys.stderr)
+    found = made.schema.columns_of(args.data, args.header, missing="nan")
+    if found.unused:
+        print(f"nnlite predict: not used: {', '.join(found.unused)}", file=sys.stderr)
+    X = made.schema.encode(found.file, found.columns, found.places)
+    gap = found.first_gap()
+    if gap:
+        count = np.count_nonzero(np.isnan(X).any(axis=1))
+        print(
+            f"nnlite predict: warning: {args.data}: {gap}: the value is missing; {count} of "
+            f"{len(X)} rows lack one, and their predictions are nan",
+            file=sys.stderr,
+        )
     text = as_csv(made, X)
     if args.out is None:
         sys.stdout.write(text)
@@ -49,7 +58,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def as_csv(made: TableModel, X: np.ndarray) -> str:
-    """A line of names; for each row the class and the probability of each, or the value."""
+    """A line of names; for each row the class and the probability of each, or the value.
+
+    What the model makes of NaN is NaN, and so is the class.
+    """
     schema, text = made.schema, io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     name = schema.target if schema.target and schema.named else "prediction"
@@ -62,5 +74,6 @@ def as_csv(made: TableModel, X: np.ndarray) -> str:
     probabilities = made.probabilities(X)
     best = probabilities.argmax(axis=1).tolist()
     for k, row in zip(best, probabilities.tolist(), strict=True):
-        writer.writerow([classes[k], *(f"{p:.6g}" for p in row)])
+        label = classes[k] if row[k] == row[k] else "nan"
+        writer.writerow([label, *(f"{p:.6g}" for p in row)])
     return text.getvalue()

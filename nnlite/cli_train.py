@@ -8,15 +8,23 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
+import sys
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
 import nnlite as nn
 
+from ._extras import require
 from .cli_job import ACTIVATIONS, OPTIMIZERS, Job
 from .cli_options import count, natural, number, positive, share, sizes
+from .data import kinds
+from .data.kinds import Kind
+from .data.table import CLASSIFY, Table, understand
 
+COLUMNS_SHOWN = 40  # of more, neighbours of one kind share a line
 PICTURES = (".png", ".svg", ".pdf", ".jpg")
 
 
@@ -66,11 +74,12 @@ def run(args: argparse.Namespace) -> int:
     _check_outputs(args)
     if args.threads is not None:
         nn.set_num_threads(args.threads)
-    table = nn.data.load_table(
-        args.data, args.target, task=args.task, header=args.header, ignore=args.ignore
+    table, columns = understand(
+        args.data, args.target, args.task, args.header, args.ignore, skip_unusable=True
     )
     job = Job(args, table)
     finished = args.resume and os.path.exists(args.out) and job.restore()
+    _print_columns(table, columns)  # not before: an error is one line alone
     if finished:
         print(f"{args.out} has its {job.epochs_done} epochs: nothing is left to train")
     else:
@@ -90,38 +99,124 @@ def _check_outputs(args: argparse.Namespace) -> None:
         if path and os.path.isdir(path):
             raise ValueError(f"{option}: {path!r} is a folder; give the name of a file")
     if args.plot:
-        import matplotlib  # noqa: F401
-
+        require("matplotlib", "plot", "--plot")
         if os.path.splitext(args.plot)[1].lower() not in PICTURES:
             raise ValueError(f"--plot: {args.plot!r}: expected a name in {', '.join(PICTURES)}")
     if args.early_stopping and not args.validation_split:
         raise ValueError("--early-stopping needs validation rows; set --validation-split above 0")
 
 
+# ---- what was understood ----
+
+
+def _print_columns(table: Table, columns: Sequence[Kind]) -> None:
+    """What each column was taken for, and the task, on stdout; what to look at, on stderr."""
+    lines: list[tuple[str, str]] = []
+    for first, last, text in _runs(columns):
+        names = first if first == last else f"{first} .. {last}"
+        lines.append((f"column {' '.join(names.split())}", text))
+    what = "the class" if table.schema.task == CLASSIFY else "the number"
+    lines.append(("task", f"{table.schema.task} ({what} in {table.schema.target})"))
+    _print_lines(lines)
+    for column in columns:
+        if column.warning:
+            print(f"nnlite train: warning: {_warning(column)}", file=sys.stderr)
+
+
+def _runs(columns: Sequence[Kind]) -> list[tuple[str, str, str]]:
+    """(first name, last name, text) of the lines."""
+    if len(columns) <= COLUMNS_SHOWN:
+        return [(c.name, c.name, _text(c)) for c in columns]
+    runs: list[tuple[str, str, str]] = []
+    start = 0
+    for i, column in enumerate(columns):
+        following = columns[i + 1] if i + 1 < len(columns) else None
+        if following is not None and _alike(column, following):
+            continue
+        text = _text(column) if start == i else f"{i - start + 1} columns: {column.kind}"
+        runs.append((columns[start].name, column.name, text))
+        start = i + 1
+    return runs
+
+
+def _alike(column: Kind, other: Kind) -> bool:
+    """Whether two neighbours can share a line."""
+    numbers = column.kind == other.kind == kinds.NUMBER and not (column.warning or other.warning)
+    return (numbers or column.kind == other.kind == kinds.IGNORED) and not (
+        column.text.startswith("target") or other.text.startswith("target")
+    )
+
+
+def _text(column: Kind) -> str:
+    left_out = not column.used and column.kind != kinds.IGNORED
+    return " ".join((column.text + (", left out" if left_out else "")).split())
+
+
+def _warning(column: Kind) -> str:
+    text = f"column {column.name!r} {column.warning}"
+    if column.kind == kinds.DATE:
+        text += " and is left out; to use it, give numbers such as year, month or weekday"
+    elif not column.used:
+        text += ", and is left out"
+    elif column.kind == kinds.NUMBER:
+        text += f"; if it is one, leave it out with --ignore {shlex.quote(column.name)}"
+    return " ".join(text.split())
+
+
+def _print_lines(lines: Sequence[tuple[str, str]]) -> None:
+    width = max(len(name) for name, _ in lines)
+    print("\n".join(f"{name:{width}}  {text}" for name, text in lines), flush=True)
+
+
+# ---- what came out ----
+
+
 def _print_table(args: argparse.Namespace, job: Job, seconds: float) -> None:
-    table, rows, made = job.table, job.rows, job.made
-    held = len(rows.X_held) > 0
-    X, y = (rows.X_held, rows.y_held) if held else (rows.X, rows.y)
-    where = "validation" if held else "training"
+    table, rows = job.table, job.rows
     lines = {
         "rows": f"{len(rows.X)} training, {len(rows.X_held)} validation",
         "features": str(len(table.features)),
     }
     if table.classes is not None:
-        right = made.probabilities(X).argmax(axis=1) == y
         names = ", ".join(table.classes[:6]) + (", ..." if len(table.classes) > 6 else "")
         lines["classes"] = f"{len(table.classes)} ({names})"
-        lines[f"{where} accuracy"] = f"{np.mean(right):.4f}"
     else:
-        error = made.values(X) - y
-        spread = float(np.sum((y - y.mean()) ** 2))
         lines["target"] = f"{table.schema.target}, a number"
-        lines[f"{where} R2"] = f"{1 - np.sum(error**2) / spread:.4f}" if spread else "undefined"
-        lines[f"{where} RMSE"] = f"{np.sqrt(np.mean(error**2)):.4g}"
+    better = _add_figures(lines, job)
     lines["epochs"] = str(job.epochs_done)
     lines["seconds"] = f"{seconds:.1f}"
     lines["model"] = args.out
     if args.plot:
         lines["plot"] = args.plot
-    width = max(map(len, lines))
-    print("\n".join(f"{name:{width}}  {text}" for name, text in lines.items()))
+    _print_lines([(name, " ".join(text.split())) for name, text in lines.items()])
+    if not better:
+        print(
+            "nnlite train: warning: the model is not better than the same answer for every row; "
+            "train for more epochs, or look at the columns",
+            file=sys.stderr,
+        )
+
+
+def _add_figures(lines: dict[str, str], job: Job) -> bool:
+    """The model's figures beside those of one answer for all rows; whether it is the better one.
+
+    That answer is the commonest class, or the mean, of the training rows.
+    """
+    table, rows, made = job.table, job.rows, job.made
+    held = len(rows.X_held) > 0
+    X, y = (rows.X_held, rows.y_held) if held else (rows.X, rows.y)
+    where = "validation" if held else "training"
+    if table.classes is not None:
+        accuracy = float(np.mean(made.probabilities(X).argmax(axis=1) == y))
+        commonest = int(np.bincount(rows.y).argmax())
+        baseline = float(np.mean(y == commonest))
+        lines[f"{where} accuracy"] = f"{accuracy:.4f}"
+        lines["majority class"] = f"{baseline:.4f} (always {table.classes[commonest]})"
+        return accuracy > baseline
+    error, mean = made.values(X) - y, rows.y.mean()
+    rmse, baseline = (float(np.sqrt(np.mean(e**2))) for e in (error, y - mean))
+    spread = float(np.sum((y - y.mean()) ** 2))
+    lines[f"{where} R2"] = f"{1 - np.sum(error**2) / spread:.4f}" if spread else "undefined"
+    lines[f"{where} RMSE"] = f"{rmse:.4g}"
+    lines["RMSE of the mean"] = f"{baseline:.4g} (always {mean:.6g})"
+    return rmse < baseline

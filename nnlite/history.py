@@ -104,25 +104,31 @@ class History(dict[str, list[Any]]):
 
         Raises:
             OSError: the file cannot be read.
-            ValueError: a line is not a JSON object; names the line.
+            DataError: a line is not a JSON object; names the line. It is a ValueError.
         """
+        from .data._errors import DataError
+
+        def wrong(number: int, reason: str) -> Exception:
+            place = f"line {number}"
+            return DataError(f"History.from_jsonl: {path}, {place}: {reason}", path, place, reason)
+
         history = cls()
-        with open(path, encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                try:
-                    row = json.loads(line)
-                except ValueError as error:
-                    raise ValueError(
-                        f"History.from_jsonl: {path}, line {number}: expected JSON, got "
-                        f"{line[:40]!r} ({error})"
-                    ) from None
-                if not isinstance(row, dict):
-                    raise ValueError(
-                        f"History.from_jsonl: {path}, line {number}: expected an object with the "
-                        f"figures of one epoch, got {line[:40]!r}"
-                    )
-                row.pop("epoch", None)
-                history.append(**{k: NAN if v is None else v for k, v in row.items()})
+        try:
+            with open(path, encoding="utf-8") as lines:
+                for number, line in enumerate(lines, 1):
+                    try:
+                        row = json.loads(line)
+                    except (ValueError, RecursionError) as error:
+                        got = f"{line[:40]!r} ({error})"
+                        raise wrong(number, f"expected JSON, got {got}") from None
+                    if not isinstance(row, dict):
+                        what = "expected an object with the figures of one epoch"
+                        raise wrong(number, f"{what}, got {line[:40]!r}")
+                    row.pop("epoch", None)
+                    history.append(**{k: NAN if v is None else v for k, v in row.items()})
+        except UnicodeDecodeError as error:
+            reason = f"not a text in UTF-8 ({error.reason})"
+            raise DataError(f"History.from_jsonl: {path}: {reason}", path, "", reason) from None
         return history
 
     def plot(self, path: Any = None) -> Any:

@@ -320,10 +320,6 @@ def test_bad_prediction(tables, trained, tmp_path, capsys):
     assert "digits.csv" in message(tables["digits"], tables["digits"])
     out = tmp_path / "nowhere" / "answers.csv"
     assert "answers.csv" in message(trained, tables["digits"], "--out", out)
-    rows = read(tables["digits"])
-    rows[3][5] = ""
-    holes = write(tmp_path / "holes.csv", None, rows)
-    assert "holes.csv: line 4, column 'pixel5': the value is missing" in message(trained, holes)
     nn.save(tmp_path / "plain", nn.Sequential(nn.Linear(64, 10)))
     assert "was not written by nnlite train" in message(tmp_path / "plain", tables["digits"])
 
@@ -334,3 +330,33 @@ def test_columns_that_are_not_used_are_told(tables, trained, tmp_path, capsys):
     assert run("predict", trained, more) == 0
     printed = capsys.readouterr()
     assert printed.err == "nnlite predict: not used: id\n" and printed.out.count("\n") == 2
+
+
+def test_rows_that_lack_a_value(tables, trained, tmp_path, capsys):
+    """NaN for such a row, as model.predict gives in Python; the others are as without it."""
+    rows = read(tables["digits"])[:20]
+    whole = write(tmp_path / "whole.csv", None, rows)
+    rows[3][5], rows[7][0], rows[7][63] = "", "NA", "?"
+    holes = write(tmp_path / "holes.csv", None, rows)
+    capsys.readouterr()
+    assert run("predict", trained, whole) == 0
+    expected = capsys.readouterr().out.splitlines()
+    assert run("predict", trained, holes) == 0
+    printed = capsys.readouterr()
+    assert printed.err == (
+        f"nnlite predict: warning: {holes}: line 4, column 'pixel5': the value is missing; 2 of 19 "
+        "rows lack one, and their predictions are nan\n"
+    )
+    expected[3] = expected[7] = ",".join(["nan"] * 11)
+    assert printed.out.splitlines() == expected
+    loaded = nn.load(trained)
+    schema = nn.data.Schema.of(loaded.extra["schema"])
+    X, _ = schema.read(holes, missing="nan")
+    assert np.isnan(X).sum() == 3
+    outputs = loaded.model.predict(X.astype(np.float32))
+    assert np.flatnonzero(np.isnan(outputs).any(axis=1)).tolist() == [2, 6]
+    assert np.isnan(outputs[[2, 6]]).all()
+    with pytest.raises(nn.data.DataError, match=r"holes\.csv: line 8, column 'pixel0': the value"):
+        schema.read(holes)
+    with pytest.raises(ValueError, match="missing: expected 'error' or 'nan', got 'skip'"):
+        schema.read(holes, missing="skip")

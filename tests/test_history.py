@@ -160,5 +160,5 @@ def test_plot_without_matplotlib(monkeypatch):
         if name.split(".")[0] == "matplotlib":
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ImportError, match=r"needs matplotlib .*pip install matplotlib"):
+    with pytest.raises(ImportError, match=r"needs matplotlib .*: pip install 'nnlite\[plot\]'"):
         nn.History({"loss": [1.0]}).plot("never.png")

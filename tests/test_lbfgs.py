@@ -99,5 +99,5 @@ def test_few_calls_and_a_failure_that_changes_nothing():
 
 def test_without_scipy_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
-    with pytest.raises(ImportError, match=r"LBFGS needs SciPy, .* pip install scipy"):
+    with pytest.raises(ImportError, match=r"LBFGS needs SciPy, .* pip install 'nnlite\[lbfgs\]'"):
         nn.optim.LBFGS([nn.Parameter(np.ones(2))])

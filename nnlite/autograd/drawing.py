@@ -151,8 +151,9 @@ def _write(text: str, path: Path) -> None:
     program = shutil.which("dot")
     if program is None:
         raise RuntimeError(
-            f"draw: {path}: the program dot of Graphviz was not found; install it (Debian, Ubuntu: "
-            "apt install graphviz), or write a .dot file and draw it elsewhere"
+            f"draw: {path}: the program dot of Graphviz was not found; install the system's "
+            "package graphviz (apt install graphviz, dnf install graphviz, brew install graphviz; "
+            "pip's has no dot), or write a .dot file and draw it elsewhere"
         )
     command = [program, f"-T{path.suffix[1:]}", "-o", str(path)]
     run = subprocess.run(command, input=text.encode(), capture_output=True)

@@ -84,7 +84,7 @@ def _check(args: argparse.Namespace) -> None:
             raise UsageError(f"bench: {option} {path}: not a file in an existing folder")
     if args.plot is not None:
         if importlib.util.find_spec("matplotlib") is None:
-            raise UsageError("bench: --plot needs matplotlib: pip install matplotlib")
+            raise UsageError("bench: --plot needs matplotlib: pip install 'nnlite[bench]'")
         if args.plot.suffix not in (".png", ".svg", ".pdf"):
             raise UsageError(f"bench: --plot {args.plot}: expected a name in .png, .svg or .pdf")
 

@@ -41,6 +41,6 @@ def thread_limit(threads: int | None, blas: bool = True) -> Iterator[int]:
                 settings = " ".join(f"{name}={threads}" for name in VARIABLES)
                 raise PeerError(
                     "bench: --threads cannot reach NumPy's BLAS without threadpoolctl: "
-                    f"pip install threadpoolctl, or start with {settings}"
+                    f"pip install 'nnlite[bench]', or start with {settings}"
                 )
         yield nn.get_num_threads() if build_facts()["threads"] != "none" else 1

@@ -157,7 +157,7 @@ class CsvFile(TableFile):
 
     def _decimals(self) -> list[str]:
         """The decimal mark of each column."""
-        commas, points = ([0] * len(self.names) for _ in range(2))
+        commas, points, marks = ([0] * len(self.names) for _ in range(3))
         with self._records() as records:
             if self.named:
                 next(records)
@@ -165,6 +165,9 @@ class CsvFile(TableFile):
                 if len(fields) != len(self.names):
                     raise self._ragged(line, len(fields))
                 for i, field in enumerate(fields):
+                    if "," not in field and "." not in field:
+                        continue
+                    marks[i] += 1
                     decimal = decimal_of(field, self._delimiter)
                     if decimal == COMMA:
                         commas[i] += 1
@@ -176,8 +179,8 @@ class CsvFile(TableFile):
             self.decimal = COMMA
             other = COMMA if self._delimiter != DELIMITERS[0] else POINT
         return [
-            COMMA if comma else POINT if count else other
-            for comma, count in zip(shown, points, strict=True)
+            COMMA if comma else POINT if point or not mark else other
+            for comma, point, mark in zip(shown, points, marks, strict=True)
         ]
 
 

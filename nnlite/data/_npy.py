@@ -125,7 +125,7 @@ def _dtype(description: Any) -> np.dtype:
             dtype = np.lib.format.descr_to_dtype(description)
     except Exception as error:  # the parser's errors are of many kinds
         raise ValueError(f"descr: {_short(description)} is no dtype ({_short(error)})") from None
-    if not isinstance(dtype, np.dtype):
+    if not isinstance(dtype, np.dtype) or dtype.subdtype is not None:
         raise ValueError(f"descr: {_short(description)} is no dtype")
     if dtype.hasobject:
         raise ValueError("it holds Python objects, which are not read: they could run code")

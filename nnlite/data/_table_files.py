@@ -6,7 +6,9 @@ that are wanted, so that what is wrong in another column does not matter.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Sequence
 
 import numpy as np
@@ -35,7 +37,8 @@ def open_table(
         return _of_npz(name, load_npz(name))
     if ending == ".npy":
         return _of_npy(name, load_npy(name))
-    os.stat(name)  # a file that is not there is said to be missing, whatever its ending
+    if stat.S_ISDIR(os.stat(name).st_mode):  # what is not there is missing, whatever its ending
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
     reason = f"expected a file .csv, .npz or .npy, got the ending {ending or 'nothing'!r}"
     if ending in (".xls", ".xlsx", ".ods"):
         reason += "; save the sheet as CSV UTF-8"
@@ -66,7 +69,7 @@ class ArrayFile(TableFile):
         values, name = self._arrays[index], self.names[index]
         place = f"column {name!r}"
         if values.dtype.kind in "fiub":
-            with np.errstate(over="ignore"):  # of wider floats: then infinite, which is refused
+            with np.errstate(all="ignore"):  # wider floats become infinite, which is refused
                 numbers = values.astype(np.float64)
             return Column(name, numbers, np.full(len(values), -1), [])
         try:

@@ -164,7 +164,7 @@ Rows = FileRows | ArrayRows
 def convert(rows: np.ndarray, out: np.ndarray, name: str) -> None:
     """out = rows, in out's dtype; a finite number too large for it is an error."""
     try:
-        with np.errstate(over="raise"):
+        with np.errstate(over="raise", invalid="ignore"):  # a signalling NaN becomes a quiet one
             np.copyto(out, rows, casting="unsafe")
     except FloatingPointError:
         raise ValueError(

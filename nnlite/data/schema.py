@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,20 @@ from ._number_text import COMMA, POINT, number_of
 from ._table_files import listed, open_table
 
 Path = str | os.PathLike[str]
+
+
+class Found(NamedTuple):
+    """Columns of a file for a schema, where they are in it, and the names it does not know."""
+
+    file: TableFile
+    columns: list[Column]
+    places: list[int]
+    unused: list[str]
+
+    def first_gap(self) -> str:
+        """Where the first value is missing: "line 4, column 'age'"; "" where none is."""
+        gaps = [(int(rows[0]), c.name) for c in self.columns if (rows := c.missing()).size]
+        return f"{self.file.place(min(gaps)[0])}, column {min(gaps)[1]!r}" if gaps else ""
 
 
 @dataclass
@@ -74,16 +88,21 @@ class Schema:
             ValueError: missing is neither "error" nor "nan".
             OSError: the file cannot be read.
         """
+        found = self.columns_of(path, header, missing)
+        return self.encode(found.file, found.columns, found.places), found.unused
+
+    def columns_of(self, path: Path, header: bool | None, missing: str) -> Found:
+        """The columns of another file that features are made of, checked; as for read."""
         if missing not in ("error", "nan"):
             raise ValueError(f"Schema.read: missing: expected 'error' or 'nan', got {missing!r}")
         file = open_table(path, self.named if header is None else header, self.decimal)
-        wanted = self._places(file)
+        places = self._places(file)
         known = {*self.columns, self.target, *(self.ignored or ())}
         unused = [name for name in file.names if file.named and name not in known]
-        columns = file.read(wanted)
-        for place, column in zip(wanted, columns, strict=True):
+        columns = file.read(places)
+        for place, column in zip(places, columns, strict=True):
             check_column(file, place, column, missing)
-        return self.encode(file, columns, wanted), unused
+        return Found(file, columns, places, unused)
 
     def _places(self, file: TableFile) -> list[int]:
         """Where the columns are in a file."""

@@ -114,6 +114,8 @@ def understand(
         _check_names(file, used)
     columns = dict(zip(used, file.read(used, goal), strict=True))
     found = {i: kinds.kind_of(column, i == goal) for i, column in columns.items()}
+    for i in found:
+        found[i].name = found[i].name or f"{i} (without name)"
     if skip_unusable:
         ignored |= {i for i in used if i != goal and not found[i].used}
         columns = {i: columns[i] for i in used if i not in ignored}
@@ -169,7 +171,11 @@ def _column(file: TableFile, argument: str, name: str | int) -> int:
         if name in file.names:
             return file.names.index(name)
         if not name.removeprefix("-").isdecimal() or len(name) > 18:
-            hint = "" if file.named else "; its first line was read as a row, not as names (header)"
+            hint = (
+                ""
+                if file.named
+                else "; its first line holds a number, so it was taken for a row (header)"
+            )
             raise file.error(f"{argument}: no column {name!r}; it has {listed(file.names)}{hint}")
     index = int(name)
     if not -count <= index < count:

@@ -372,6 +372,11 @@ class Module:
         Raises:
             TypeError: X does not hold real numbers.
             ValueError: rows do not fit the model, or batch_size < 1.
+
+        Notes:
+            NaN is a number like others here: the outputs of a row that holds one are NaN, those of
+            other rows are as without it. argmax of such a row is 0: look with np.isnan first.
+            `nnlite predict` does the same with values that a table lacks.
         """
         rows = _check.size("predict", "batch_size", batch_size)
         X = rows_of("predict", "X", X)
@@ -428,7 +433,7 @@ def converted(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     if type(array) is np.ndarray and array.dtype is dtype and array.flags.carray:
         return array
     try:
-        with np.errstate(over="raise"):
+        with np.errstate(over="raise", invalid="ignore"):  # a signalling NaN becomes a quiet one
             return np.array(array, dtype=dtype, order="C", subok=False)
     except FloatingPointError:
         raise ValueError(

@@ -154,6 +154,7 @@ def _minimize() -> Any:
         from scipy.optimize import minimize
     except ImportError:
         raise ImportError(
-            "LBFGS needs SciPy, which is not installed: pip install scipy (or use nn.optim.Adam)"
+            "LBFGS needs SciPy, which is not installed: pip install 'nnlite[lbfgs]' (or pip "
+            "install scipy, or use nn.optim.Adam)"
         ) from None
     return minimize
