@@ -16,13 +16,15 @@ import errno
 import os
 import re
 import stat
+from collections.abc import Callable
 from typing import Any
 
 NAME_BYTES = 200  # of the file's name in the name of its temporary file; file systems allow 255
 
 
-def write(path: Any, data: bytes, operation: str = "save") -> None:
-    """Replaces the file by these bytes; where it is missing, makes it.
+def write(path: Any, data: bytes | Callable[[int], None], operation: str = "save") -> None:
+    """Replaces the file by these bytes, or by what a function writes to the descriptor that it is
+    given; where it is missing, makes it.
 
     A new file's permissions follow the umask, an old one's stay. A symbolic link stays a link, and
     the file it points to is replaced.
@@ -42,15 +44,16 @@ def write(path: Any, data: bytes, operation: str = "save") -> None:
         ) from error
 
 
-def _replace(target: str, data: bytes) -> None:
+def _replace(target: str, data: bytes | Callable[[int], None]) -> None:
     mode = _mode(target)
     folder, name = os.path.split(target)
     sweep(folder, name)
     temporary, fd = _create(folder, name)
     try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
+        if callable(data):
+            data(fd)
+        else:
+            write_all(fd, data)
         if mode is not None:
             os.fchmod(fd, mode)
         os.fsync(fd)
@@ -61,6 +64,13 @@ def _replace(target: str, data: bytes) -> None:
     finally:
         os.close(fd)
     _sync_folder(folder)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Writes all of the bytes, in as many pieces as the system takes."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
 
 
 def _mode(target: str) -> int | None:

@@ -20,7 +20,12 @@ def later(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         home = homes[name]
-        module = importlib.import_module(f"{package}.{home or name}")
+        try:
+            module = importlib.import_module(f"{package}.{home or name}")
+        except ImportError as error:
+            if "failed to map segment" not in str(error):  # what the loader says without memory
+                raise
+            raise MemoryError(f"{package}.{name} cannot be loaded: {error}") from error
         value = getattr(module, name) if home else module
         setattr(sys.modules[package], name, value)
         return value

@@ -47,7 +47,7 @@ def pack_parts(packer: Packer, model: Module, optimizer: Any, trainer: Any) -> d
             **packer.classes.name(type(optimizer)),
             "config": packer.pack(settings(optimizer, skip=("params",)), "optimizer"),
             "names": [names[id(p)] for p in optimizer.parameters],
-            "state": packer.pack(optimizer.state_dict(), "optimizer"),
+            "state": packer.pack(_state_of(optimizer), "optimizer"),
         }
     if trainer is not None:
         packed["trainer"] = {
@@ -56,6 +56,12 @@ def pack_parts(packer: Packer, model: Module, optimizer: Any, trainer: Any) -> d
             "state": packer.pack(trainer.state_dict(), "trainer"),
         }
     return packed
+
+
+def _state_of(optimizer: Optimizer) -> dict[str, Any]:
+    """Its state_dict, without copies where it is that of nnlite: they may be twice the weights."""
+    ours = type(optimizer).state_dict is Optimizer.state_dict
+    return optimizer._live_state() if ours else optimizer.state_dict()
 
 
 # ---- building ----

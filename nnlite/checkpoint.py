@@ -14,6 +14,8 @@ that the caller gives.
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _atomic, _check
 from ._parts import State, build_model, build_optimizer, build_trainer, differences, pack_parts
-from ._safe_file import Reader, encode
+from ._safe_file import Reader, Writer
 from ._safe_header import CheckpointError
 from ._tree import Classes, Packer, Unpacker
 from .nn.module import Module
@@ -64,7 +66,9 @@ def save(
     bytes or the new ones. Temporary files that killed writers left behind are removed.
 
     Args:
-        path: the file; a symbolic link stays one. New files get the umask's permissions.
+        path: the file; a symbolic link stays one. New files get the umask's permissions. Or a
+            binary file object, such as io.BytesIO(), which is written to from where it stands and
+            has no old bytes to keep.
         model: the Module. Classes of your own keep each constructor argument as the attribute of
             the same name, or define `config()`; see Module.config.
         optimizer: an optimiser over parameters of the model; default the trainer's.
@@ -78,11 +82,13 @@ def save(
         OSError: the file cannot be written. The old file is as it was.
 
     Notes:
-        Needs memory for two copies of the arrays while it writes. The seed of initial weights
+        Copies no more than a megabyte at a time of weights and states. The seed of initial weights
         (manual_seed) is not kept: what a resumed training needs is in the parts themselves.
 
     Source: https://huggingface.co/docs/safetensors
     """
+    if hasattr(path, "write"):
+        _require_binary("save", path, "wb")
     optimizer = _checked_optimizer("save", model, optimizer, trainer)
     if extra is not None and not isinstance(extra, Mapping):
         raise TypeError(f"save: extra: expected a dict, got {_check.describe(extra)}")
@@ -95,17 +101,21 @@ def save(
         packed = pack_parts(packer, model, optimizer, trainer)
         if extra:
             packed["extra"] = packer.pack(extra, "extra")
-        data = encode(arrays, {"version": VERSION, **packed})
+        writer = Writer(packer.arrays, {"version": VERSION, **packed})
     except RecursionError:
         raise ValueError("save: dicts, lists or modules are nested too deeply") from None
-    _atomic.write(path, data, "save")
+    if not hasattr(path, "write"):
+        _atomic.write(path, writer.to_file, "save")
+        return
+    for part in writer.parts():
+        _write_to(path, part)
 
 
 def load(path: Any, classes: Any = ()) -> Checkpoint:
     """Reads what `save` wrote: a model and what trains it, made anew.
 
     Args:
-        path: the file.
+        path: the file; or its content as bytes, or a binary file object, which is read to its end.
         classes: your own classes in it, as in classes=[MyLayer]; found by their names.
 
     Returns:
@@ -118,8 +128,8 @@ def load(path: Any, classes: Any = ()) -> Checkpoint:
         TypeError, ValueError: classes are not classes, or two have one name.
 
     Notes:
-        Reads the file twice: once for its checksum, once array by array into place, with at most
-        twice its size in memory. Changes nothing in the process: no seed, no stream of initial
+        Reads a file by its path twice: once for its checksum, once array by array into place,
+        with at most twice its size in memory. Changes nothing in the process: no seed, no stream of initial
         weights.
     """
     known = Classes(classes)
@@ -193,20 +203,58 @@ def restore_if(
 # ---- the file as a whole ----
 
 
+def _require_binary(operation: str, file: Any, mode: str) -> None:
+    if isinstance(file, io.TextIOBase):
+        raise TypeError(
+            f"{operation}: path: expected a path or a binary file, got a text file; open it with "
+            f"mode {mode!r}"
+        )
+
+
+def _write_to(file: Any, data: bytes) -> None:
+    """Writes all of the bytes to a binary file object."""
+    view = memoryview(data)
+    while view:
+        count = file.write(bytes(view) if len(view) < len(data) else data)
+        if count is None:  # some write all and do not say so
+            return
+        if count <= 0:
+            raise OSError(errno.EIO, f"save: {file!r} took no more bytes; it holds no model")
+        view = view[count:]
+
+
+def _source(operation: str, path: Any) -> tuple[Any, str]:
+    """(a path or a view of bytes, what it is called in messages)."""
+    if isinstance(path, (bytes, bytearray, memoryview)):
+        return memoryview(path).cast("B"), f"{len(path)} bytes"
+    if not hasattr(path, "read"):
+        found = os.fspath(path)
+        return found, repr(found)
+    _require_binary(operation, path, "rb")
+    data = path.read()
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(
+            f"{operation}: path: expected a binary file whose read() gives bytes, got "
+            f"{_check.describe(data)} of {_check.describe(path)}"
+        )
+    name = f"the file {getattr(path, 'name', type(path).__name__)!r}"
+    return memoryview(data).cast("B"), name if data else f"{name}, read at its end (seek(0))"
+
+
 @contextmanager
 def _opened(path: Any, operation: str) -> Iterator[tuple[Reader, dict[str, Any]]]:
     """(the file, its parts as JSON), verified; whatever fails inside is the file's fault."""
-    path = os.fspath(path)
+    source, name = _source(operation, path)
     try:
-        with Reader(path) as file:
+        with Reader(source) as file:
             yield file, _parts(file)
-    except (OSError, MemoryError):
+    except (OSError, MemoryError, ImportError, SystemError):  # of the system, not of the file
         raise
     except CheckpointError as error:
-        raise CheckpointError(f"{operation}: {path!r}: {error}") from error.__cause__
+        raise CheckpointError(f"{operation}: {name}: {error}") from error.__cause__
     except Exception as error:
         text = f"it describes nothing that can be built: {type(error).__name__}: {error}"
-        raise CheckpointError(f"{operation}: {path!r}: {text}") from error
+        raise CheckpointError(f"{operation}: {name}: {text}") from error
 
 
 def _parts(file: Reader) -> dict[str, Any]:

@@ -84,7 +84,8 @@ def test_parameter_by_itself():
     assert repr(p) == "Parameter(scale, shape=(2, 3), dtype=float64)"
     p.grad = p.data
     twin = pickle.loads(pickle.dumps(p))
-    assert twin.name == "scale" and twin.data.tolist() == twin.grad.tolist() == p.data.tolist()
+    assert twin.name == "scale" and twin.data.tolist() == p.data.tolist() and not twin.grad.any()
+    twin.grad = twin.data
     nn.optim.SGD(twin, lr=1).step()  # one Parameter is an iterable of one
     assert not twin.data.any() and p.data.any()
 

@@ -180,15 +180,21 @@ class Parameter(Expression):
         view[...] = new
 
     def __getstate__(self) -> dict[str, Any]:
+        """Without the gradient, which is as large as the values and belongs to one step."""
         return {
-            "name": self.name, "data": self._data.copy(), "grad": self._grad.copy(),
-            "requires_grad": self._requires_grad,
+            "name": self.name, "data": self._data.copy(), "requires_grad": self._requires_grad,
         }  # fmt: skip
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         trained = state.get("requires_grad", True)
         Parameter.__init__(self, state["data"], state["name"], requires_grad=trained)
-        self._grad[...] = state["grad"]
+        if "grad" in state:  # of a deep copy, or an older pickle
+            self._grad[...] = state["grad"]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
+        twin = memo[id(self)] = type(self).__new__(type(self))
+        twin.__setstate__({**self.__getstate__(), "grad": self._grad})
+        return twin
 
     def __repr__(self) -> str:
         frozen = "" if self._requires_grad else ", requires_grad=False"

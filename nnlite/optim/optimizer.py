@@ -242,11 +242,18 @@ class Optimizer:
             name, copied.
         """
         return {
+            name: value.copy() if isinstance(value, np.ndarray) else value
+            for name, value in self._live_state().items()
+        }
+
+    def _live_state(self) -> dict[str, Any]:
+        """`state_dict` with the arrays themselves, to be written at once."""
+        return {
             "optimizer": type(self).__name__,
             "settings": settings(self, skip=("params",)),
             "initial_lr": self.initial_lr,
             **{name: getattr(self._numbers, name) for name in RUNNING},
-            **{name: array.copy() for name, array in self.state.items()},
+            **self.state,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
