@@ -129,8 +129,8 @@ def load(path: Any, classes: Any = ()) -> Checkpoint:
 
     Notes:
         Reads a file by its path twice: once for its checksum, once array by array into place,
-        with at most twice its size in memory. Changes nothing in the process: no seed, no stream of initial
-        weights.
+        with at most twice its size in memory. Changes nothing in the process: no seed, no stream
+        of initial weights.
     """
     known = Classes(classes)
     with _opened(path, "load") as (file, parts):
