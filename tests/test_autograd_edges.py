@@ -310,3 +310,73 @@ def test_where_of_a_tensor_is_a_tensor(a, b, dtype):
     assert type(ag.where(np.array([True, False]), a, b)) is np.ndarray
     empty = ag.where(nn.tensor(np.zeros(0, bool)), 1.0, 0.0)
     assert empty.dtype == np.float32 and empty.shape == (0,)
+
+
+# Powers of numbers, and what is no operand.
+
+
+@pytest.mark.parametrize("base", [2, 2.5, 0, 1, np.float64(2.5), np.int64(3)])
+@pytest.mark.parametrize("dtype", [np.float32, F64])
+def test_powers_of_a_number(base, dtype):
+    values = [0.0, 1.0, 2.5]
+    x = leaf(values, dtype)
+    inner = x * 1.0
+    inner.retain_grad()
+    (base**inner).sum().backward()
+    growth = [0.0 if base == 0 else base**v * math.log(base) for v in values]
+    assert inner.grad.dtype == x.grad.dtype == dtype
+    np.testing.assert_allclose(x.grad, growth, rtol=1e-6)
+    if base:
+        (slope,) = ag.grad((base**x).sum(), x, create_graph=True)
+        (second,) = ag.grad(slope.sum(), x, allow_unused=True)
+        expected = [g * math.log(base) for g in growth]
+        np.testing.assert_allclose(second, expected, rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", [
+    "add", "sub", "mul", "div", "power", "matmul", "maximum", "minimum", "equal", "not_equal",
+    "less", "less_equal", "greater", "greater_equal", "outer", "dot",
+])  # fmt: skip
+def test_functions_raise_where_operators_give_way(name):
+    x = leaf([1.0, 2.0])
+    for other in (None, "a", object()):
+        with pytest.raises(TypeError, match="expected Tensors, arrays or numbers, got Tensor and"):
+            getattr(ag, name)(x, other)
+    assert np.shape(getattr(ag, name)(x, [1.0, 2.0])) == np.shape(getattr(ag, name)([1, 2], x))
+    with pytest.raises(TypeError):
+        x + None
+
+
+def test_operators_give_way_to_other_types():
+    class Other:
+        __array_ufunc__ = None
+
+        def __radd__(self, x):
+            return "radd"
+
+    assert leaf([1.0]) + Other() == "radd"
+
+
+@pytest.mark.parametrize("call, error, text", [
+    (lambda x: ag.tril(x, 1.5), TypeError, "tril: k: expected an integer, got float"),
+    (lambda x: ag.diag(x, None), TypeError, "diag: k: expected an integer, got NoneType"),
+    (lambda x: ag.diagonal(x, 0.0), TypeError, "diagonal: k: expected an integer, got float"),
+    (lambda x: ag.solve(x, 2.0), ValueError, "solve: b: expected matrices .* got a number"),
+    (lambda x: ag.concatenate([x, x[0]]), ValueError, r"tensor 1 has shape \(2,\), tensor 0"),
+    (lambda x: ag.concatenate([x[0], x[0, 0]]), ValueError, r"tensor 1 has shape \(\), tensor 0"),
+    (lambda x: ag.concatenate([x[0], x]), ValueError, r"tensor 1 has shape \(2, 2\), tensor 0"),
+    (lambda x: x.astype("S3"), TypeError, r"astype: dtype: expected real numbers, got \|S3"),
+    (lambda x: x.astype(complex), TypeError, "astype: dtype: expected real numbers, got complex"),
+    (lambda x: x.astype(object), TypeError, "astype: dtype: expected real numbers, got object"),
+])  # fmt: skip
+def test_messages_of_matrices_and_dtypes(call, error, text):
+    with pytest.raises(error, match=text):
+        call(nn.tensor([[1.0, 2.0], [3.0, 4.0]]))
+
+
+def test_lists_of_tensors_that_require_a_gradient_are_refused():
+    x = leaf(1.5)
+    for items in ([x, x], [1.0, x], (nn.Parameter(np.ones(2)),)):
+        with pytest.raises(TypeError, match=r"tensor: data: a list .*autograd\.stack"):
+            nn.tensor(items)
+    assert nn.tensor([x.detach(), x.detach() * 2]).tolist() == [1.5, 3.0]

@@ -96,6 +96,7 @@ from .elementary import (
     tanh,
 )  # fmt: skip
 from .engine import grad
+from .foreign import named_function
 from .function import Context, Function
 from .linalg import (
     cholesky,
@@ -139,6 +140,12 @@ from .shaping import (
     unsqueeze,
 )  # fmt: skip
 from .tensor import Tensor, tensor
+
+# Operators give way to what they do not know; functions raise.
+add, sub, mul, div, power, matmul = map(named_function, (add, sub, mul, div, power, matmul))
+equal, not_equal, less, less_equal, greater, greater_equal = map(
+    named_function, (equal, not_equal, less, less_equal, greater, greater_equal)
+)
 
 if TYPE_CHECKING:
     from .check import gradcheck, gradgradcheck

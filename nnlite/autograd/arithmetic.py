@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .foreign import refuse
+from .foreign import named_function, refuse
 from .operation import (
     Elementwise,
     Linear,
@@ -151,6 +151,8 @@ def _power_growth(a: Any, b: Any, y: Any) -> Any:
     """a^b log a, and 0 where a = 0 <= b."""
     from .elementary import log
 
+    if type(a) is float or type(a) is int:
+        a = np.asarray(a, value_of(y).dtype)
     flat = (value_of(a) == 0) & (np.asarray(value_of(b)) >= 0)
     if not flat.any():
         return y * log(a)
@@ -333,7 +335,8 @@ class Clip(Elementwise):
 
 
 add, sub, mul, div = binary(Add), binary(Sub), binary(Mul), binary(Div)
-maximum, minimum, _power = binary(Maximum), binary(Minimum), binary(Power)
+maximum, minimum = named_function(binary(Maximum)), named_function(binary(Minimum))
+_power = binary(Power)
 neg, abs, square = unary(Neg), unary(Abs), unary(Square)
 reciprocal, sqrt = unary(Reciprocal), unary(Sqrt)
 radd, rsub, rmul, rdiv = reflected(add), reflected(sub), reflected(mul), reflected(div)
@@ -420,6 +423,7 @@ def _comparison(function: Any) -> Any:
             return NotImplemented
         return wrap(function(value_of(a), value_of(b)))
 
+    compare.__name__ = compare.__qualname__ = function.__name__
     compare.__doc__ = f"NumPy's {function.__name__}, element by element; no gradient."
     return compare
 

@@ -1,7 +1,8 @@
-"""Names that users of NumPy and PyTorch try and a Tensor does not have: messages with its own."""
+"""What users of NumPy and PyTorch try and a Tensor does not have: messages with its own names."""
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NoReturn
 
 ARGUMENTS = {
@@ -33,6 +34,22 @@ def refuse(operation: str, given: dict[str, Any]) -> NoReturn:
     known = ARGUMENTS.get(name)
     cure = f"; its name here is {known}" if known else ""
     raise TypeError(f"{operation}: {name}: no such argument{cure}")
+
+
+def named_function(operator: Any) -> Any:
+    """The function of an operator: what is no operand raises, where an operator gives way."""
+
+    @functools.wraps(operator)
+    def call(a: Any, b: Any) -> Any:
+        found = operator(a, b)
+        if found is NotImplemented:
+            raise TypeError(
+                f"{operator.__name__}: expected Tensors, arrays or numbers, got "
+                f"{type(a).__name__} and {type(b).__name__}"
+            )
+        return found
+
+    return call
 
 
 class Absent:

@@ -9,6 +9,7 @@ differentiation" (2008), sections 2.2 and 3; Murray, "Differentiation of the Cho
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,15 @@ def triu(x: Any, k: int = 0) -> Any:
 def _triangle(operation: str, x: Any, lower: bool, k: int) -> Any:
     if np.ndim(x) == 0:
         raise ValueError(f"{operation}: expected matrices (..., m, n) or a vector, got a number")
-    return apply(Triangle, x, params=(lower, k))
+    return apply(Triangle, x, params=(lower, _place(operation, k)))
+
+
+def _place(operation: str, k: Any) -> int:
+    """The number of a diagonal."""
+    try:
+        return operator.index(k)
+    except TypeError:
+        raise TypeError(f"{operation}: k: expected an integer, got {type(k).__name__}") from None
 
 
 def diagonal(x: Any, k: int = 0, **unknown: Any) -> Any:
@@ -96,6 +105,7 @@ def diagonal(x: Any, k: int = 0, **unknown: Any) -> Any:
     if unknown:
         refuse("diagonal", unknown)
     _matrices("diagonal", x)
+    k = _place("diagonal", k)
     rows, columns = x.shape[-2:]
     length = min(rows, columns - k) if k >= 0 else min(rows + k, columns)
     places = np.arange(max(length, 0))
@@ -108,6 +118,7 @@ def diagonal(x: Any, k: int = 0, **unknown: Any) -> Any:
 
 def diag(x: Any, k: int = 0) -> Any:
     """The k-th diagonal of a matrix; of a vector, the matrix that has it there. As NumPy's."""
+    k = _place("diag", k)
     if x.ndim == 2:
         return diagonal(x, k)
     if x.ndim != 1:
@@ -251,6 +262,8 @@ def solve(a: Any, b: Any) -> Any:
         LinAlgError: a matrix is singular.
     """
     _square("solve", a)
+    if np.ndim(b) == 0:
+        raise ValueError("solve: b: expected matrices (..., n, k) or a vector (n,), got a number")
     if np.ndim(b) == 1:
         return reshape(_solve(a, reshape(b, (-1, 1))), (*np.shape(a)[:-2], b.shape[0]))
     return _solve(a, b)

@@ -14,6 +14,7 @@ import numpy as np
 from .. import functional
 from .arithmetic import binary, mul
 from .elementary import contiguous
+from .foreign import named_function
 from .operation import Multilinear, as_tensor, on_graph, reflected
 from .shaping import expand, reshape, sum, sum_to, transpose
 from .tensor import Tensor
@@ -109,6 +110,7 @@ def _stacked(g: Any, left: Any, right: Any, a: Any, b: Any) -> Any:
 
 
 _matmul = binary(MatMul)
+_mul = named_function(mul)
 
 
 def matmul(a: Any, b: Any) -> Any:
@@ -132,7 +134,7 @@ def dot(a: Any, b: Any) -> Any:
         ValueError: b has more than two dimensions; use matmul or einsum.
     """
     if np.ndim(a) == 0 or np.ndim(b) == 0:
-        return mul(a, b)
+        return _mul(a, b)
     if np.ndim(b) > 2:
         raise ValueError(f"dot: b: expected at most 2 dimensions, got shape {np.shape(b)}")
     return matmul(a, b)
@@ -140,7 +142,7 @@ def dot(a: Any, b: Any) -> Any:
 
 def outer(a: Any, b: Any) -> Any:
     """The matrix a_i b_j of the elements of a and b."""
-    return mul(reshape(a, (-1, 1)), reshape(b, (1, -1)))
+    return _mul(reshape(a, (-1, 1)), reshape(b, (1, -1)))
 
 
 # einsum, two operands at a time.

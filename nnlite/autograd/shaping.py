@@ -335,6 +335,8 @@ def cumsum(x: Any, axis: int | None = None, **unknown: Any) -> Any:
 def astype(x: Any, dtype: Any) -> Any:
     """The values in another dtype; the gradient flows between float dtypes only."""
     dtype = np.dtype(dtype)
+    if dtype.kind not in "fiub" and on_graph(x):
+        raise TypeError(f"astype: dtype: expected real numbers, got {dtype}")
     if dtype.kind != "f" and on_graph(x):
         return wrap(as_tensor(x)._data.astype(dtype))
     return apply(Astype, x, params=(dtype,))
@@ -356,7 +358,8 @@ def concatenate(tensors: Any, axis: int = 0, **unknown: Any) -> Any:
     first = tensors[0]
     place = one_axis("concatenate", axis, first.ndim)
     for i, x in enumerate(tensors):
-        if x.shape[:place] + x.shape[place + 1 :] != first.shape[:place] + first.shape[place + 1 :]:
+        same = x.shape[:place] + first.shape[place : place + 1] + x.shape[place + 1 :]
+        if x.ndim != first.ndim or same != first.shape:
             raise ValueError(
                 f"concatenate: tensor {i} has shape {x.shape}, tensor 0 {first.shape}; they must "
                 f"agree in every axis but {axis}"

@@ -402,6 +402,13 @@ def _copied(data: Any, dtype: Any) -> np.ndarray:
             f"tensor: data: got a {type(data).__name__}, which is a tensor in every expression; "
             "for a copy of its values pass parameter.data"
         )
+    elif isinstance(data, (list, tuple)) and any(
+        [hasattr(type(x), "__tensor__") and x.requires_grad for x in data]
+    ):
+        raise TypeError(
+            "tensor: data: a list with tensors that require a gradient, which a copy would lose; "
+            "join them with nn.autograd.stack or concatenate"
+        )
     _check.unmasked("tensor", "data", data)
     try:
         array = np.array(data, dtype=dtype, order="C", subok=False)
