@@ -127,7 +127,10 @@ def understand(
         task, y, classes = _target(file, goal, columns.pop(goal), task)
         found[goal] = _target_kind(found[goal], y, classes)
     if not columns:
-        raise file.error("no column is left to learn from")
+        skipped = ", ".join(
+            f"{item.name!r}: {item.kind}" for item in found.values() if not item.used
+        )
+        raise file.error(f"no column is left to learn from{skipped and f' ({skipped})'}")
     listing = [found.get(i) or kinds.ignored(name) for i, name in enumerate(file.names)]
     schema = Schema(
         [column.name for column in columns.values()],
