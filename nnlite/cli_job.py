@@ -116,6 +116,8 @@ class Job:
         found = nn.load(path)
         TableModel.of(found.model, found.extra, path)
         extra: Mapping[str, Any] = found.extra
+        if not _is_job(extra):
+            raise ValueError(f"--resume: {path} does not tell how it was trained; train anew")
         wrong = [
             f"--{name.replace('_', '-')} was {extra['settings'].get(name)!r} and is {value!r}"
             for name, value in _settings(self.args).items()
@@ -201,6 +203,12 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
     rate = args.lr or OPTIMIZERS[args.optimizer][1]
     values = {name: getattr(args, name) for name in [*names.split(), "early_stopping", "seed"]}
     return values | {"lr": rate}
+
+
+def _is_job(extra: Mapping[str, Any]) -> bool:
+    """Whether a file's extra has what `Job.save` writes."""
+    kinds = {"settings": dict, "data": str, "epochs": int, "finished": bool, "history": dict}
+    return all(isinstance(extra.get(name), kind) for name, kind in kinds.items())
 
 
 def _digest(table: Table) -> str:

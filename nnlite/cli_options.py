@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 
 
 def natural(text: str) -> int:
@@ -51,3 +52,23 @@ def share(text: str) -> float:
 def sizes(text: str) -> list[int]:
     """Whole numbers from 1 between commas, or "none"."""
     return [] if text == "none" else [natural(part.strip()) for part in text.split(",")]
+
+
+def check_output(option: str, path: str | None, *inputs: str) -> None:
+    """Refuses before the work what would fail after it, or replace a file that is read.
+
+    Raises:
+        ValueError: the folder is not there, the path is a folder, or it is one of the inputs.
+    """
+    if not path:
+        return
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder):
+        raise ValueError(
+            f"{option}: there is no folder {folder!r} for {os.path.basename(path)!r}; make it"
+        )
+    if os.path.isdir(path):
+        raise ValueError(f"{option}: {path!r} is a folder; give the name of a file")
+    for name in inputs:
+        if os.path.exists(path) and os.path.exists(name) and os.path.samefile(path, name):
+            raise ValueError(f"{option}: {path!r} is a file that is read; give another name")

@@ -12,7 +12,7 @@ import numpy as np
 import nnlite as nn
 
 from . import _atomic
-from .cli_options import natural
+from .cli_options import check_output, natural
 from .table_model import TableModel
 
 
@@ -34,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
     """Writes one line for each row, in the order of DATA; nan for a row that lacks a value."""
     if args.threads is not None:
         nn.set_num_threads(args.threads)
+    check_output("--out", args.out, args.data, args.model)
     loaded = nn.load(args.model)
     made = TableModel.of(loaded.model, loaded.extra, args.model)
     found = made.schema.columns_of(args.data, args.header, missing="nan")

@@ -19,7 +19,7 @@ import nnlite as nn
 
 from ._extras import require
 from .cli_job import ACTIVATIONS, OPTIMIZERS, Job
-from .cli_options import count, natural, number, positive, share, sizes
+from .cli_options import check_output, count, natural, number, positive, share, sizes
 from .data import kinds
 from .data.kinds import Kind
 from .data.table import CLASSIFY, Table, understand
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     held = "share of the rows that is kept from training and measured; default 0.2"
     stop = "stop after N epochs without a better validation loss, and keep the best weights"
     add = parser.add_argument
-    add("data", metavar="DATA", help="table: .csv, .npz or .npy")
+    add("data", metavar="DATA", help="table: .csv (decimal commas between ; too), .npz or .npy")
     add("--target", required=True, metavar="COLUMN", help=target)
     add("--out", required=True, metavar="FILE", help="model to write, such as model.safetensors")
     add("--task", choices=("classify", "regress"), help=task)
@@ -92,12 +92,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_outputs(args: argparse.Namespace) -> None:
     """Refuses before the training what would fail after it."""
-    for option, path in (("--out", args.out), ("--plot", args.plot)):
-        folder = os.path.dirname(path or "") or "."
-        if path and not os.path.isdir(folder):
-            raise ValueError(f"{option}: there is no folder {folder!r}; make it first")
-        if path and os.path.isdir(path):
-            raise ValueError(f"{option}: {path!r} is a folder; give the name of a file")
+    check_output("--out", args.out, args.data)
+    check_output("--plot", args.plot, args.data, args.out)
     if args.plot:
         require("matplotlib", "plot", "--plot")
         if os.path.splitext(args.plot)[1].lower() not in PICTURES:

@@ -15,7 +15,7 @@ import numpy as np
 from . import functional
 from .data.scale import Standardizer
 from .data.schema import Schema
-from .data.table import CLASSIFY
+from .data.table import CLASSIFY, REGRESS
 from .nn.module import Module
 
 
@@ -68,14 +68,29 @@ class TableModel(NamedTuple):
         """
         try:
             target = extra["target"]
-            return TableModel(
+            made = TableModel(
                 model,
                 Schema.of(extra["schema"]),
                 Standardizer().load_state_dict(extra["features"]),
                 None if target is None else Standardizer().load_state_dict(target),
             )
+            made._check()
+            return made
         except (KeyError, TypeError, ValueError):
             raise ValueError(
                 f"{path}: it was not written by nnlite train, so that its columns are unknown; "
                 "use nn.load(path).model.predict(X) in Python"
             ) from None
+
+    def _check(self) -> None:
+        """Requires that schema, scales and model fit each other."""
+        schema, classes = self.schema, self.schema.classes
+        outputs = 1 if classes is None else len(classes)
+        scales = [self.features.mean, *([] if self.target is None else [self.target.mean])]
+        expected = [len(schema.features), *([] if classes is not None else [1])]
+        fit = [len(scale) for scale in scales if scale is not None] == expected
+        if not fit or schema.task not in ((CLASSIFY,) if classes else (REGRESS,)):
+            raise ValueError("schema and scales differ")
+        shape = self.model.predict(np.zeros((1, expected[0]), np.float32)).shape
+        if shape != (1, outputs):
+            raise ValueError("schema and model differ")

@@ -362,3 +362,51 @@ def test_predictions_of_other_tables(tmp_path, capsys):
     ):
         code, rows, errors = predict(text)
         assert (code, rows) == (2, []) and message in errors and errors.count("\n") == 1
+
+
+def test_what_is_read_is_not_written(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = shop(tmp_path)
+    train(capsys, path, "price", "--ignore", "id", "--epochs", "1")
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    for command in (
+        ["train", "data.csv", "--target", "price", "--out", "data.csv"],
+        ["predict", "data.model", "data.csv", "--out", "./data.csv"],
+        ["predict", "data.model", "data.csv", "--out", str(tmp_path / "data.model")],
+    ):
+        assert cli.main(command) == 2
+        assert "is a file that is read; give another name\n" in capsys.readouterr().err
+    assert cli.main(["predict", "data.model", "data.csv", "--out", "nowhere/x.csv"]) == 2
+    assert "there is no folder 'nowhere'" in capsys.readouterr().err
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda e: e["schema"].update(task="regress"), "was not written by nnlite train"),
+        (lambda e: e["schema"].update(classes=["a"]), "was not written by nnlite train"),
+        (lambda e: e["schema"].update(columns=["x", "z"]), "was not written by nnlite train"),
+        (lambda e: e["schema"].update(texts={"x": 5}), "was not written by nnlite train"),
+        (lambda e: e["schema"].update(kinds=5), "was not written by nnlite train"),
+        (lambda e: e["features"].update(mean=[0.0, 0], std=[1.0, 1]), "was not written by nnlite"),
+        (lambda e: e.update(target=e["features"]), "was not written by nnlite train"),
+        (lambda e: e.update(settings=5), "does not tell how it was trained"),
+        (lambda e: e.pop("history"), "does not tell how it was trained"),
+        (lambda e: e.update(epochs="many"), "does not tell how it was trained"),
+    ],
+)
+def test_a_file_whose_parts_do_not_fit(tmp_path, capsys, change, message):
+    path = write(tmp_path, "x,y\n" + "1,a\n2,b\n" * 20)
+    train(capsys, path, "y", "--epochs", "1")
+    model = path.with_suffix(".model")
+    loaded = nn.load(model)
+    change(loaded.extra)
+    nn.save(model, loaded.model, trainer=loaded.trainer, extra=loaded.extra)
+    commands = [["train", path, "--target", "y", "--out", model, "--epochs", "1", "--resume"]]
+    if "nnlite" in message:
+        commands.append(["predict", model, path])
+    for command in commands:
+        assert cli.main([str(word) for word in command]) == 2
+        errors = capsys.readouterr().err
+        assert message in errors and errors.count("\n") == 1
