@@ -61,7 +61,24 @@ def test_a_workspace_that_cannot_be_given_back_is_lost_in_silence(capsys):
             raise MemoryError
 
     Lease(Work())  # type: ignore[arg-type]
-    del_only = Lease.__new__(Lease)  # as after a constructor without memory
-    del del_only
+    unfinished = Lease.__new__(Lease)  # as after a constructor without memory
+    del unfinished
     gc.collect()
     assert capsys.readouterr().err == ""
+
+
+def test_leases_end_in_silence_without_memory(capfd):
+    failing = pytest.importorskip("_testcapi", reason="CPython's test module is not installed")
+
+    class Work:
+        program = None
+        _pool: tuple[list, ...] = ()
+
+    Work.program = Work
+    for place in range(1, 12):
+        Work._pool = []
+        leases = [Lease(Work()) for _ in range(40)]  # 40 appends: the list must grow
+        failing.set_nomemory(place, place + 1)
+        leases.clear()
+        failing.remove_mem_hooks()
+    assert capfd.readouterr().err == ""

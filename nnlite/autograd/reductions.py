@@ -225,7 +225,11 @@ def _not_empty(operation: str, x: Any) -> None:
 
 
 def max(x: Any, axis: Any = None, keepdims: bool = False, **unknown: Any) -> Any:
-    """The maximum; the gradient goes to the first one in the order of the elements."""
+    """The maximum; the gradient goes to the first one in the order of the elements.
+
+    Raises:
+        ValueError: x has no elements.
+    """
     if unknown:
         refuse("max", unknown)
     _not_empty("max", x)
@@ -233,7 +237,11 @@ def max(x: Any, axis: Any = None, keepdims: bool = False, **unknown: Any) -> Any
 
 
 def min(x: Any, axis: Any = None, keepdims: bool = False, **unknown: Any) -> Any:
-    """The minimum; the gradient goes to the first one in the order of the elements."""
+    """The minimum; the gradient goes to the first one in the order of the elements.
+
+    Raises:
+        ValueError: x has no elements.
+    """
     if unknown:
         refuse("min", unknown)
     _not_empty("min", x)

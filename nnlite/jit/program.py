@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import threading
 from typing import Any
@@ -273,9 +272,10 @@ class Lease:
         self.work = work
 
     def __del__(self) -> None:
-        # Without memory, or as the interpreter ends, it is lost: the next run makes another.
-        with contextlib.suppress(Exception):
+        try:  # noqa: SIM105 (what else takes memory may fail here too)
             self.work.program._pool.append(self.work)
+        except Exception:  # without memory, or as the interpreter ends: the next run makes another
+            pass
 
 
 class Run(Operation):
