@@ -146,7 +146,7 @@ def class_targets(operation: str, target: Any, rows: int) -> None:
     if target.shape != (rows,):
         raise ValueError(
             f"{operation}: target: expected shape ({rows},), one class index for each row, "
-            f"got {target.shape}"
+            f"got {target.shape}" + ("; use target.ravel()" if target.size == rows else "")
         )
 
 

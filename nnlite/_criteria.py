@@ -110,6 +110,11 @@ def softmax_ce(
     rows, classes = logits.shape
     indices, probabilities = _NULL, _NULL
     if isinstance(target, np.ndarray) and target.ndim == 2:
+        if target.shape == (rows, 1) and target.dtype.kind in "iu" and classes > 1:
+            raise TypeError(
+                f"{operation}: target: expected {logits.dtype}, got {target.dtype} of shape "
+                f"({rows}, 1); for class indices, shape ({rows},), use target.ravel()"
+            )
         _check.same_shape(operation, "target", target, logits, "logits")
         probabilities = _pointer(target)
     else:

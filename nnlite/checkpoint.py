@@ -28,6 +28,7 @@ from ._safe_header import CheckpointError
 from ._tree import Classes, Packer, Unpacker
 from .nn.module import Module
 from .optim import Optimizer
+from .training.finite import require_finite
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -79,7 +80,9 @@ def save(
     Raises:
         TypeError: an argument is of another kind, or holds what cannot be kept.
         ValueError: the parts do not belong together, or their description is too large.
-        OSError: the file cannot be written. The old file is as it was.
+        FloatingPointError: an optimiser or trainer is saved, and a weight or a state of the
+            optimiser is infinite or NaN. A model alone keeps the bits that it has.
+        OSError: the file cannot be written. The old file is as it was, whatever is raised.
 
     Notes:
         Copies no more than a megabyte at a time of weights and states. The seed of initial weights
@@ -92,6 +95,8 @@ def save(
     optimizer = _checked_optimizer("save", model, optimizer, trainer)
     if extra is not None and not isinstance(extra, Mapping):
         raise TypeError(f"save: extra: expected a dict, got {_check.describe(extra)}")
+    if optimizer is not None:  # a training; a model alone may hold what it likes
+        require_finite("save", model, optimizer)
     arrays = {name: p.data for name, p in model.named_parameters()}
     for name in arrays:
         if "/" in name or name == "__metadata__":

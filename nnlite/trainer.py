@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,19 +23,16 @@ from .training.dataset import Dataset
 from .training.eager import Eager, train_batch
 from .training.fit import Fit, Plan
 from .training.inputs import Inputs
+from .training.losses import FunctionLoss, as_loss, warn_of_twice
 from .training.measure import measure, values_of
 from .training.position import Position
 from .training.program import Program, compiled
 from .training.rows import NotFiniteError, Rows, Sums, ignored
 
 
-def _require_parts(model: Any, loss: Any, optimizer: Any) -> None:
-    """Raises unless this is a model, a loss, and an optimiser of the model."""
-    for name, value, kind in (
-        ("model", model, Module),
-        ("loss", loss, Loss),
-        ("optimizer", optimizer, Optimizer),
-    ):
+def _require_parts(model: Any, optimizer: Any) -> None:
+    """Raises unless this is a model and an optimiser of the model."""
+    for name, value, kind in (("model", model, Module), ("optimizer", optimizer, Optimizer)):
         if not isinstance(value, kind):
             made = f"; pass {value.__name__}(...), not the class" if isinstance(value, type) else ""
             raise TypeError(
@@ -71,7 +68,8 @@ class Trainer:
     Args:
         model: the Module to train; it stays in its mode between calls. This and the next two may be
             replaced later, and are checked again then.
-        loss: SoftmaxCE, NLLLoss, MSELoss or another Loss.
+        loss: SoftmaxCE, NLLLoss, MSELoss or another Loss; or a function (output, target) of the
+            output as a Tensor, that returns the mean loss of the rows, a Tensor of one number.
         optimizer: an optimiser over the model's parameters.
         seed: seed of the order of the samples, 0 <= seed < 2^64.
         checkpoint: a path: `fit` saves model, optimiser and its own position there, and
@@ -85,20 +83,26 @@ class Trainer:
 
     Raises:
         TypeError, ValueError: an argument is of another kind or out of range.
+
+    Warns:
+        UserWarning, once: the model ends in what the loss computes too, as Softmax before
+        SoftmaxCE.
     """
 
     def __init__(
         self,
         model: Module,
-        loss: Loss,
+        loss: Loss | Callable[..., Any],
         optimizer: Optimizer,
         seed: int = 0,
         *,
         checkpoint: str | os.PathLike[str] | None = None,
         every: int | None = None,
     ) -> None:
-        _require_parts(model, loss, optimizer)
+        _require_parts(model, optimizer)
+        loss = as_loss("Trainer", loss)
         self.model, self.loss, self.optimizer = model, loss, optimizer
+        self._warned = warn_of_twice(model, loss)
         self.seed = check_seed("Trainer", "seed", seed)
         self.checkpoint = None if checkpoint is None else os.fspath(checkpoint)
         self.every = None if every is None else _check.size("Trainer", "every", every)
@@ -113,10 +117,12 @@ class Trainer:
         """Another model, loss or optimiser is used from the next step on."""
         replaces = name in ("model", "loss", "optimizer") and "_programs" in vars(self)
         if replaces:
-            parts = {"model": self.model, "loss": self.loss, "optimizer": self.optimizer}
-            _require_parts(**parts | {name: value})
+            value = as_loss("Trainer", value) if name == "loss" else value
+            parts = {"model": self.model, "optimizer": self.optimizer}
+            _require_parts(**parts | ({} if name == "loss" else {name: value}))
         super().__setattr__(name, value)
         if replaces:
+            vars(self)["_warned"] = self._warned or warn_of_twice(self.model, self.loss)
             self.inputs = Inputs(self.model, self.loss, self.optimizer.dtype)
             self._programs = {}
 
@@ -332,6 +338,8 @@ class Trainer:
     def begin(self, plan: Plan, epochs: int, resume: bool) -> Position:
         """A new position; or that of the interrupted fit, whose states are taken over."""
         self._require_trained("fit")
+        if self.checkpoint is not None and isinstance(self.loss, FunctionLoss):
+            self.loss.config()  # raises: better now than at the first save
         settings = {
             "batch_size": plan.batch_size, "shuffle": plan.shuffle,
             "data": plan.data.source.signature(plan.batch_size),

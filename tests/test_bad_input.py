@@ -115,7 +115,7 @@ CASES = {
                        "grad_output has 7 rows, the"),
     "fit, rows": (lambda b: fit(b, b.x, b.y[:7]), ValueError, "y has 7 rows, X has 8; pass one"),
     "fit, mse shape": (lambda b: b.mse.fit(b.x, b.y, 1, 4, verbose=0), ValueError,
-                       r"y: expected rows of shape \(3,\).*use y.reshape\(-1, 1\)"),
+                       r"y: expected rows of shape \(3,\).* has 3 outputs; .* \(8, 3\), or"),
     "validation, rows": (lambda b: fit(b, b.x, b.y, validation_data=(b.x, b.y[1:])), ValueError,
                          "fit: validation_data: y has 7 rows, X has 8"),
     "validation, none": (lambda b: fit(b, b.x, b.y, validation_data=(b.x[:0], b.y[:0])), ValueError,

@@ -129,7 +129,7 @@ def test_one_that_diverges_stops_alone():
     made = [make(number) for number in range(3)]
     made[1][0][0].weight.data = made[1][0][0].weight.data * np.float32(np.inf)
     models, optimizers = zip(*made, strict=True)
-    with pytest.warns(RuntimeWarning, match="model 1: fit: the loss is nan at epoch 1, batch 0"):
+    with pytest.warns(RuntimeWarning, match="model 1: fit: the loss is nan at epoch 1, batch 1"):
         histories = nn.fit_many(models, nn.SoftmaxCE(), optimizers, X, y, 5, 8, verbose=0)
     assert [len(h.get("loss", [])) for h in histories] == [5, 0, 5]
     assert weights(models[0]) == alone(0, X, y)[0] and weights(models[2]) == alone(2, X, y)[0]

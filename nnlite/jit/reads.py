@@ -302,7 +302,7 @@ def _is_plain_class(kind: type) -> bool:
         if base is object:
             continue
         if base.__module__.split(".")[0] == "nnlite":
-            if base.__qualname__ != "Module":
+            if base.__qualname__ not in ("Module", "Named"):
                 return False
         elif base.__module__ in ("builtins", "numpy") or any(
             name in vars(base) for name in ("__getattr__", "__getattribute__", "__slots__")

@@ -36,6 +36,9 @@ class Linear(Module):
     Source: Goodfellow, Bengio, Courville, "Deep Learning" (2016), section 6.5.
     """
 
+    weight: Parameter
+    bias: Parameter | None
+
     def __init__(
         self,
         in_features: int,

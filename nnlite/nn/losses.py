@@ -10,6 +10,7 @@ import numpy as np
 from .. import _check, _criteria, _native
 from .._config import _State
 from .._criteria import IGNORE_INDEX
+from .._names import LOSS, Named
 from ..autograd import losses
 from ..autograd.operation import as_tensor, on_graph
 from ._graph import loss_call
@@ -39,11 +40,16 @@ class _Setting:
         loss._changes += 1
 
 
-class Loss:
+class Loss(Named):
     """Base of all losses.
 
-    A subclass defines `_run(output, target, sample_weight)`, which returns the loss and what
-    `_grad(saved)` needs to return the gradient of the output, and may set `total_weight`.
+    A subclass defines one of
+    `forward(output, target)` on Tensors, which returns a Tensor of one number: a Trainer takes the
+    gradient by its graph;
+    `forward(output, target)` on arrays, and `backward()`, which returns the gradient of the output;
+    `_run(output, target, sample_weight)`, which returns the loss and what `_grad(saved)` needs to
+    return the gradient of the output.
+    Each may set `total_weight`, and a forward may have a third argument, sample_weight.
 
     Args:
         reduction: "mean" (default: the division by the batch size, or by the total weight of the
@@ -56,10 +62,14 @@ class Loss:
             NaN and is left out.
     """
 
+    _foreign, _common = LOSS, ("reduction", "total_weight", "classifies", "takes_probabilities")
+
     classifies = False  # True when class indices are a possible target
     takes_probabilities = False  # True when rows of probabilities are one too
     total_weight = 0.0
     _changes = 0  # of settings
+    _saved: Any = None
+    _reduction, _code = "mean", _criteria.reduction("Loss", "mean")  # without Loss.__init__
 
     def __init__(self, reduction: str = "mean") -> None:
         self.reduction = reduction
@@ -77,6 +87,8 @@ class Loss:
     def __call__(
         self, output: np.ndarray, target: np.ndarray, sample_weight: np.ndarray | None = None
     ) -> float:
+        if sample_weight is None:  # a forward of a user may take no more
+            return self.forward(output, target)
         return self.forward(output, target, sample_weight)
 
     def forward(
@@ -105,6 +117,12 @@ class Loss:
         """
         saved = vars(self).pop("_saved", None)  # also from under other threads
         if saved is None:
+            kind = type(self)
+            if kind.forward is not Loss.forward and kind._run is Loss._run:
+                raise RuntimeError(
+                    f"{kind.__name__}.backward: its forward is one on Tensors: call it with a "
+                    "Tensor and backward() of the result, or define backward() too"
+                )
             raise RuntimeError(
                 f"{type(self).__name__}.backward: no forward since the last backward: "
                 "call forward(output, target) first"
@@ -115,6 +133,9 @@ class Loss:
         self, output: np.ndarray, target: np.ndarray, sample_weight: np.ndarray | None = None
     ) -> float:
         """The loss alone: keeps nothing, computes no gradient."""
+        if type(self).forward is not Loss.forward and type(self)._run is Loss._run:
+            weights = () if sample_weight is None else (sample_weight,)
+            return self.forward(output, target, *weights)
         return self._weighed(output, target, sample_weight)[0]
 
     def _weighed(self, output: np.ndarray, target: np.ndarray, sample_weight: Any) -> Any:
@@ -130,7 +151,10 @@ class Loss:
         return found
 
     def _run(self, output: np.ndarray, target: np.ndarray, sample_weight: Any = None) -> Any:
-        raise TypeError(f"{type(self).__name__} must define _run and _grad")
+        raise TypeError(
+            f"{type(self).__name__} must define forward on Tensors, forward and backward, or _run "
+            "and _grad"
+        )
 
     def _grad(self, saved: Any) -> np.ndarray:
         raise TypeError(f"{type(self).__name__} must define _run and _grad")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import _check
+from .._names import MODULE, Named
 from .._settings import settings
 from ..autograd.blocks import in_block
 from ..autograd.operation import as_tensor, on_graph
@@ -24,7 +25,7 @@ class Structure:
     token = object()
 
 
-class Module:
+class Module(Named):
     """A function with parameters.
 
     A subclass sets Parameters and Modules as attributes and either combines other modules in
@@ -38,6 +39,8 @@ class Module:
     forward: when two forwards ran since the last backward, it cannot know which is meant, and
     raises.
     """
+
+    _foreign, _never, _common = MODULE, ("requires_grad",), ("training",)
 
     training = True
     _saved: Any = None  # [what the last forward kept], empty once it was taken

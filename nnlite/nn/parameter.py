@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import _check
 from .._config import claim, is_rebuilding
+from .._names import PARAMETER, Named
 from ..autograd.node import FORWARD, state, tick
 from ..autograd.tensor import Tensor
 from ._expression import Expression, ParameterLeaf, leaf_tensor
@@ -70,7 +71,7 @@ class Arena:
         self.retired = True
 
 
-class Parameter(Expression):
+class Parameter(Expression, Named):
     """An array that an optimiser trains, and its gradient.
 
     In expressions it stands for a Tensor: `(w ** 2).sum().backward()` adds to `w.grad`.
@@ -90,6 +91,11 @@ class Parameter(Expression):
     Raises:
         TypeError: data is not float32 or float64, or name is no text.
     """
+
+    _foreign, _common = (
+        PARAMETER,
+        ("data", "grad", "requires_grad", "name", "shape", "dtype", "size"),
+    )
 
     def __init__(self, data: Any, name: str = "parameter", *, requires_grad: bool = True) -> None:
         if not isinstance(name, str):

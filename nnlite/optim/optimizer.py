@@ -10,8 +10,10 @@ import numpy as np
 
 from .. import _check, _native
 from .._config import _State
+from .._names import OPTIMIZER, Named
 from .._settings import settings
 from ..autograd.node import tick
+from ..autograd.tensor import Tensor
 from ..nn.parameter import Parameter, Segment, aligned_zeros, padded, segments
 
 
@@ -44,7 +46,7 @@ class Setting:
         )
 
 
-class Optimizer:
+class Optimizer(Named):
     """Changes parameters by their gradients.
 
     A step sees the gradient of loss + weight_decay / 2 ||w||^2 + l1 ||w||_1, where the gradient of
@@ -78,6 +80,14 @@ class Optimizer:
         ValueError: there is no parameter, one stands twice, or a setting is out of range.
     """
 
+    _foreign = OPTIMIZER
+    _common = ("lr", "parameters", "state", "initial_lr", *Common.__annotations__, "weight_decay")
+
+    parameters: list[Parameter]
+    dtype: np.dtype
+    state: dict[str, np.ndarray]
+    initial_lr: float
+
     weight_decay, decay_bias, l1 = Setting(), Setting(), Setting()
     clip_norm, clip_value, maximize = Setting(), Setting(), Setting()
 
@@ -106,7 +116,7 @@ class Optimizer:
             clip_value=None if clip_value is None else self._number("clip_value", clip_value, True),
             maximize=self._flag("maximize", maximize),
         )
-        self.state: dict[str, np.ndarray] = {}
+        self.state = {}
         self.initial_lr = self._number("lr", lr)
         self._segments: list[Segment] = []
         self._arenas: list[Any] = []  # of all parameters, when the segments were found
@@ -311,12 +321,15 @@ def checked_parameters(operation: str, params: Any) -> list[Parameter]:
         raise TypeError(
             f"{operation}: params: expected Parameters, got a module; pass model.parameters()"
         )
-    found = [params] if isinstance(params, Parameter) else list(params)
+    single = isinstance(params, (Parameter, Tensor, np.ndarray, dict))
+    try:
+        found = [params] if single else list(params)
+    except TypeError:
+        found = [params]
     for p in found:
         if not isinstance(p, Parameter):
             raise TypeError(
-                f"{operation}: params: expected Parameters, got {_check.describe(p)}; "
-                "pass model.parameters()"
+                f"{operation}: params: expected Parameters, got {_check.describe(p)}; {_instead(p)}"
             )
     if not found:
         raise ValueError(f"{operation}: params: expected at least one Parameter, got none")
@@ -325,6 +338,18 @@ def checked_parameters(operation: str, params: Any) -> list[Parameter]:
     if any(p.dtype != found[0].dtype for p in found):
         raise TypeError(f"{operation}: params: expected one dtype; make an optimiser for each")
     return found
+
+
+def _instead(p: Any) -> str:
+    """What to pass in place of what is no Parameter."""
+    if isinstance(p, (Tensor, np.ndarray)):
+        return (
+            "make it one, w = nn.Parameter(array), and compute with w; or change a Tensor by hand, "
+            "x.data -= lr * x.grad"
+        )
+    if isinstance(p, dict):
+        return "for groups with settings of their own make an optimiser for each"
+    return "pass model.parameters()"
 
 
 def aligned_copy(array: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from .. import _check
 from ..data import train_test_split
 from ..data._source import ArraySource, source
 from .inputs import Inputs, class_weights
+from .losses import is_open
 from .rows import Rows
 
 
@@ -59,6 +60,8 @@ class Dataset:
     def _opened(self, X: Any, y: Any, memory_budget: int) -> Any:
         """A file's or an iterable's rows."""
         inputs, dtype = self._inputs, self._inputs.dtype
+        if is_open(inputs.loss):
+            return source(X, y, dtype, None, memory_budget)
         classes = inputs.loss.classifies
         if classes and inputs.loss.takes_probabilities:
             classes = getattr(y, "ndim", 1) != 2
@@ -72,9 +75,13 @@ class Dataset:
             self.classes = bool(found.target_dtype == _check.INT64)
         if found.one_shot:
             return
-        output = inputs.example(found.head(1)[0])
+        x = found.head(1)[0]
+        output = inputs.example(x)
+        if isinstance(found, ArraySource) and not self.classes:
+            found.y = inputs.columns("fit", found.y, x)
         for first, targets in found.targets():
-            inputs.check_targets("fit", targets, output, first)
+            rows = targets if self.classes else inputs.columns("fit", targets, x)
+            inputs.check_targets("fit", rows, output, first)
 
     def hold_out(self, pair: Any, share: float, seed: int) -> None:
         """Takes validation data, or a share of the rows in RAM."""
@@ -126,6 +133,7 @@ class Dataset:
             if not self._sample_weight.any():
                 raise ValueError("fit: sample_weight: every row weighs 0: nothing to learn from")
         if class_weight is not None:
+            self._inputs.require_weighing("fit", "class_weight")
             if not self.classes:
                 raise ValueError("fit: class_weight: expected class indices as targets")
             classes = self._inputs.example(found.head(1)[0]).shape[-1]
@@ -135,7 +143,9 @@ class Dataset:
                 self.weight = self.weighted(Rows(found.X, found.y, self.weight)).weight
 
     def weighted(self, rows: Rows) -> Rows:
-        """The rows with the weights of their classes."""
+        """Rows from a file or an iterable: numbers as rows, classes with their weights."""
+        if rows.y.dtype != _check.INT64:
+            rows = rows._replace(y=self._inputs.columns("fit", rows.y, rows.x))
         table = self._class_weight
         if table is None:
             return rows

@@ -10,6 +10,7 @@ from .. import _check, _native
 from ..nn.losses import Loss
 from ..nn.module import Module, converted
 from ..optim import Optimizer
+from . import losses
 from .rows import NotFiniteError, Rows, Sums, class_counts, ignored
 
 
@@ -25,27 +26,20 @@ def train_batch(
         model.forget()
     output = model._call(rows.x, True)
     try:
-        value = forward_loss(loss, output, rows)
+        value, weight, gradient = losses.forward(loss, output, rows)
         optimizer.zero_grad()
-        if loss.total_weight:  # else no row counts: nothing to learn
-            model._backward_from_loss(loss.backward())
+        if weight:  # else no row counts: nothing to learn
+            model._backward_from_loss(gradient())
     except BaseException:  # also Ctrl-C
         model.forget()
         raise
-    if loss.total_weight == 0:
+    if weight == 0:
         model.forget()
         return 0.0, 0.0, output
     if not math.isfinite(value):
         raise NotFiniteError(value, batch)
     optimizer.step()
-    return value, loss.total_weight, output
-
-
-def forward_loss(loss: Loss, output: np.ndarray, rows: Rows) -> float:
-    """The loss; one that knows no weights of rows is not given any."""
-    if rows.weight is None:
-        return loss.forward(output, rows.y)
-    return loss.forward(output, rows.y, rows.weight)
+    return value, weight, output
 
 
 def count_correct(output: np.ndarray, target: np.ndarray, ignored: int) -> int:

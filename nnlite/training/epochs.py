@@ -22,7 +22,7 @@ class EpochRun:
     """
 
     def __init__(self, fit: Fit, runner: Program) -> None:
-        self.fit, self.runner = fit, runner
+        self.fit, self.runner, self.failed = fit, runner, False
         data, seed, at = fit.plan.data, fit.trainer.seed, fit.at
         self._rows = Rows(data.source.X, data.source.y, data.weight)
         rows = int(data.rows or 0)

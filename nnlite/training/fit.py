@@ -20,6 +20,7 @@ from ..history import History
 from .dataset import Dataset
 from .eager import Eager
 from .epochs import EpochRun, run_alone
+from .finite import ADVICE, not_finite
 from .interrupts import Interrupts
 from .position import Position
 from .program import Program
@@ -100,9 +101,16 @@ class Fit:
         """Tells the callbacks that the fit begins."""
         self.plan.callbacks.on_fit_begin(self.trainer)
 
-    def finish(self) -> History:
-        """Tells the callbacks that the fit has ended, and saves it."""
+    def finish(self, look: bool = True) -> History:
+        """Tells the callbacks that the fit has ended, looks at the weights, and saves them.
+
+        Raises:
+            FloatingPointError: a weight, or a state of the optimiser, is not finite. Nothing is
+                saved.
+        """
         self.plan.callbacks.on_fit_end(self.trainer, self.at.history)
+        if look:
+            self.require_finite()
         self.trainer.save_checkpoint()
         return self.at.history
 
@@ -293,15 +301,30 @@ class Fit:
         """Saves where the trainer's `every` says so."""
         trainer = self.trainer
         if epoch_ended if trainer.every is None else trainer.steps % trainer.every == 0:
+            if trainer.checkpoint is not None:
+                self.require_finite()
             trainer.save_checkpoint()
+
+    def require_finite(self) -> None:
+        """Raises where the last step has overflowed: the next one's loss would say it too late."""
+        found = not_finite(self.trainer.model, self.trainer.optimizer)
+        if found is None:
+            return
+        at = self.at
+        where = f"at epoch {at.epoch - at.first + 1}, before batch {at.batch + 1}"
+        if not at.batch:
+            where = f"after epoch {at.epoch - at.first}"
+        raise FloatingPointError(f"fit: {where}, {found}; {self._largest()}. {ADVICE}")
+
+    def _largest(self) -> str:
+        name, size = self.trainer.largest_gradient()
+        return f"the largest gradient is {size:.3g}, of {name}"
 
     def not_finite(self, error: NotFiniteError) -> NoReturn:
         """Ends the fit with a message that names the place and the largest gradient."""
         at = self.at
-        name, size = self.trainer.largest_gradient()
         raise FloatingPointError(
-            f"fit: the loss is {error.loss} at epoch {at.epoch - at.first + 1}, batch {at.batch}; "
-            f"the largest gradient is {size:.3g}, of {name}. The model is as it was before this "
-            "batch. Lower the learning rate, clip gradients (clip_norm=1.0 in the optimiser), or "
-            "look for inf and NaN in the data"
+            f"fit: the loss is {error.loss} at epoch {at.epoch - at.first + 1}, "
+            f"batch {at.batch + 1}; {self._largest()}. The model is as it was before this batch. "
+            f"{ADVICE}"
         ) from None

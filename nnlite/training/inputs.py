@@ -10,6 +10,7 @@ import numpy as np
 from .. import _check
 from ..nn.losses import Loss
 from ..nn.module import Module, converted, rows_of
+from .losses import is_open, takes_weights
 from .rows import Rows, ignored
 
 
@@ -26,7 +27,7 @@ class Inputs:
             TypeError, ValueError, IndexError: what does not fit, with the cure.
         """
         x = self._features(operation, X)
-        y = self.targets(operation, y, len(x))
+        y = self.targets(operation, y, x)
         return Rows(x, y, None if weight is None else self.weights(operation, weight, len(x)))
 
     def _features(self, operation: str, X: Any) -> np.ndarray:
@@ -35,15 +36,23 @@ class Inputs:
             return found  # also a memory map or read-only: only its rows are copied
         return converted(found, self.dtype)
 
-    def takes_classes(self, y: np.ndarray) -> bool:
-        """True when these targets are class indices, False when they are rows of numbers."""
+    def takes_classes(self, y: np.ndarray, x: np.ndarray) -> bool:
+        """True when these targets are class indices, False when they are rows of numbers. A loss
+        that does not say has classes where integers meet several outputs."""
+        if is_open(self.loss):
+            return y.ndim == 1 and y.dtype.kind in "iub" and len(x) > 0 and self.outputs(x) != (1,)
         probabilities = self.loss.takes_probabilities and y.ndim == 2 and y.dtype.kind == "f"
         return self.loss.classifies and not probabilities
 
-    def targets(self, operation: str, y: Any, rows: int) -> np.ndarray:
-        """Targets as int64 class indices, or as numbers in the model's dtype."""
+    def outputs(self, x: np.ndarray) -> tuple[int, ...]:
+        """The shape of an output row."""
+        return self.example(x).shape[1:]
+
+    def targets(self, operation: str, y: Any, x: np.ndarray) -> np.ndarray:
+        """Targets as int64 class indices, or as numbers in the model's dtype; one number for each
+        row becomes a column."""
         _check.unmasked(operation, "y", y)
-        found = np.asarray(y)
+        found, rows = np.asarray(y), len(x)
         if found.dtype.kind not in "fiub":
             raise TypeError(
                 f"{operation}: y: expected numbers, got an array of {found.dtype}; encode classes "
@@ -54,9 +63,25 @@ class Inputs:
                 f"{operation}: y has {len(found) if found.ndim else 'no'} rows, X has {rows}; "
                 "pass one target for each row"
             )
-        if not self.takes_classes(found):
-            return converted(found, self.dtype)
-        return self._classes(operation, found)
+        if self.takes_classes(found, x):
+            return self._classes(operation, found)
+        return self.columns(operation, converted(found, self.dtype), x)
+
+    def columns(self, operation: str, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Numbers as rows: one for each row as a column, for a model of one output."""
+        if y.ndim != 1 or not len(x):
+            return y
+        outputs = self.outputs(x)
+        if outputs == (1,):
+            return y.reshape(-1, 1)
+        if outputs:
+            count = outputs[0] if len(outputs) == 1 else outputs
+            raise ValueError(
+                f"{operation}: y: expected rows of shape {outputs} like the model's output, got "
+                f"one number for each row, shape {y.shape}: the model has {count} outputs; pass "
+                f"y of shape {(len(y), *outputs)}, or take a model with one output"
+            )
+        return y
 
     def _classes(self, operation: str, found: np.ndarray) -> np.ndarray:
         if found.dtype.kind == "f":
@@ -67,9 +92,11 @@ class Inputs:
                 "check the values and convert with y.astype(np.int64)"
             )
         if found.ndim != 1:
+            column = found.size == len(found)
             raise ValueError(
-                f"{operation}: y: expected shape ({len(found)},), one class for each row, "
-                f"got {found.shape}"
+                f"{operation}: y: expected shape ({len(found)},), one class for each row, got "
+                f"{found.shape}; "
+                + ("use y.ravel()" if column else "for one-hot rows use y.argmax(axis=1)")
             )
         if found.dtype.kind == "u" and found.size and found.max() > np.iinfo(np.int64).max:
             raise IndexError(
@@ -79,6 +106,7 @@ class Inputs:
 
     def weights(self, operation: str, weight: Any, rows: int) -> np.ndarray:
         """A finite weight of at least 0 for each row, in the model's dtype."""
+        self.require_weighing(operation, "sample_weight")
         _check.unmasked(operation, "sample_weight", weight)
         found = np.asarray(weight)
         if found.dtype.kind not in "fiub":
@@ -98,6 +126,14 @@ class Inputs:
             )
         return converted(found, self.dtype)
 
+    def require_weighing(self, operation: str, name: str) -> None:
+        """Requires a loss that can be given weights of the rows."""
+        if not takes_weights(self.loss):
+            raise TypeError(
+                f"{operation}: {name}: the loss {self.loss!r} takes no weights of rows; give its "
+                "forward, or the function, a third argument sample_weight"
+            )
+
     def check_fits(self, operation: str, rows: Rows) -> None:
         """Runs one row, so that what does not fit is refused before the first step."""
         self.check_targets(operation, rows.y, self.example(rows.x))
@@ -111,11 +147,13 @@ class Inputs:
     ) -> None:
         """Requires targets that fit an output; `first` is the number of y's first row."""
         if y.dtype != _check.INT64:
-            if y.shape[1:] != output.shape[1:]:
+            if y.shape[1:] != output.shape[1:] and not (is_open(self.loss) and y.ndim > 1):
+                fix = ""
+                if self.loss.classifies and y.size == len(y):
+                    fix = "; for class indices use y.ravel().astype(np.int64)"
                 raise ValueError(
                     f"{operation}: y: expected rows of shape {output.shape[1:]} like the model's "
-                    f"output, got {y.shape[1:]}"
-                    + ("; use y.reshape(-1, 1)" if y.ndim == 1 and output.ndim == 2 else "")
+                    f"output, got {y.shape[1:]}{fix}"
                 )
             return
         classes = output.shape[-1]

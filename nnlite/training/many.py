@@ -177,8 +177,20 @@ def _run(fits: list[Fit], verbose: bool) -> list[History]:
             _run_side_by_side(
                 [run for run in runs if run.runner.dtype == dtype], fits, progress, interrupts
             )
-    alone = {id(run.fit) for run in runs}
-    return [fit.finish() if id(fit) in alone else fit.run() for fit in fits]
+    in_c = {id(run.fit): run.failed for run in runs}
+    return [
+        _ended(number, fit, id(fit) in in_c, in_c.get(id(fit), False))
+        for number, fit in enumerate(fits)
+    ]
+
+
+def _ended(number: int, fit: Fit, in_c: bool, failed: bool) -> History:
+    """The history of a network that ran in C, or that is trained now, alone."""
+    try:
+        return fit.finish(look=not failed) if in_c else fit.run()
+    except FloatingPointError as error:  # the others go on
+        warnings.warn(f"fit_many: model {number}: {error}", RuntimeWarning, stacklevel=5)
+        return fit.at.history
 
 
 def _run_side_by_side(
@@ -202,7 +214,7 @@ def _run_side_by_side(
             try:
                 run.end(run.runner.status, seconds * run.runner.done / batches)
             except FloatingPointError as error:
-                run.fit.trainer.stop = True
+                run.fit.trainer.stop = run.failed = True
                 number = fits.index(run.fit)
                 warnings.warn(f"fit_many: model {number}: {error}", RuntimeWarning, stacklevel=4)
             progress.advance(run.runner.done * run.fit.plan.batch_size)

@@ -10,6 +10,7 @@ import numpy as np
 from .. import _check
 from ..nn.losses import Loss
 from ..nn.module import PREDICT_ROWS, Module, converted
+from . import losses
 from .eager import add_batch
 from .rows import Rows, Sums
 
@@ -25,8 +26,8 @@ def measure(
         part = rows.part(begin, begin + PREDICT_ROWS)
         y = converted(part.y, part.y.dtype)
         output = model._call(converted(part.x, dtype), False)
-        value = loss.evaluate(output, y, *(() if part.weight is None else (part.weight,)))
-        add_batch(sums, loss, value, loss.total_weight, output, y)
+        value, weight = losses.evaluate(loss, output, Rows(part.x, y, part.weight))
+        add_batch(sums, loss, value, weight, output, y)
         for metric in metrics:
             metric.update(output, y, part.weight)
     return sums
