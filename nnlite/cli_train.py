@@ -154,8 +154,8 @@ def _warning(column: Kind) -> str:
         text += " and is left out; to use it, give numbers such as year, month or weekday"
     elif not column.used:
         text += ", and is left out"
-    elif column.kind == kinds.NUMBER:
-        text += f"; if it is one, leave it out with --ignore {shlex.quote(column.name)}"
+    elif column.warning.endswith(kinds.IGNORE_IT):
+        text += shlex.quote(column.name)
     return " ".join(text.split())
 
 

@@ -32,14 +32,31 @@ class TableModel(NamedTuple):
         return self.schema.task == CLASSIFY
 
     def inputs(self, X: np.ndarray) -> np.ndarray:
-        """The model's input: standardised features, float32."""
-        return self.features.transform(X).astype(np.float32)
+        """The model's input: standardised features, float32.
+
+        Raises:
+            ValueError: a number is too far from those of the training.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            inputs = self.features.transform(X).astype(np.float32)
+        if np.isinf(inputs).any():
+            row, column = np.argwhere(np.isinf(inputs))[0]
+            raise ValueError(
+                f"row {row + 1}, {self.schema.features[column]!r}: {X[row, column]:g} is too far "
+                "from the numbers of the training; correct it"
+            )
+        return inputs
 
     def targets(self, y: np.ndarray) -> np.ndarray:
         """What the model is trained on: classes, or standardised values in one column."""
         if self.target is None:
             return y
-        return self.target.transform(y.reshape(-1, 1)).astype(np.float32)
+        with np.errstate(over="ignore"):
+            targets = self.target.transform(y.reshape(-1, 1)).astype(np.float32)
+        if np.isinf(targets).any():
+            row = int(np.argmax(np.isinf(targets)[:, 0]))
+            raise ValueError(f"target {y[row]:g} is too far from the others; correct it")
+        return targets
 
     def probabilities(self, X: np.ndarray) -> np.ndarray:
         """Float32, shape (rows, classes), of rows of features."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ._errors import DataError, data_error
-from ._number_text import COMMA, POINT, decimal_of, number_of
+from ._number_text import COMMA, POINT, decimal_of, is_ambiguous, number_of
 
 MISSING = {"", "na", "n/a", "nan", "null", "?", "#n/a", "#nv", "<na>"}  # in small letters
 
@@ -23,6 +23,7 @@ class Column:
     codes: np.ndarray  # int64
     texts: list[str]
     decimal: str = POINT  # how numbers are written in it
+    ambiguous: str = ""  # 1.234, say, where nothing tells whether that is 1234
 
     @property
     def is_text(self) -> bool:
@@ -74,7 +75,7 @@ class ColumnBuilder:
     """One column of texts, block by block.
 
     Attributes:
-        has_comma: a field had a comma as the decimal mark.
+        has_comma: a field had a comma as the decimal mark, or points between thousands.
     """
 
     def __init__(self, as_text: bool, decimal: str = POINT, separator: str = ",") -> None:
@@ -83,9 +84,12 @@ class ColumnBuilder:
         self._codes: list[np.ndarray] = []
         self._known: dict[str, int] = {}
         self.has_comma = False
+        self._ambiguous, self._plain = "", separator == "," or decimal != POINT
 
     def add(self, fields: Sequence[str]) -> None:
         """The next fields."""
+        if not self._plain:
+            self._look_at_points(fields)
         if not self._as_text and self._decimal == POINT:
             try:
                 numbers = np.array([float(field) for field in fields])
@@ -97,7 +101,7 @@ class ColumnBuilder:
                 pass
         numbers, codes = np.full(len(fields), np.nan), np.full(len(fields), -1)
         for i, field in enumerate(fields):
-            if not self.has_comma and "," in field:
+            if not self.has_comma and ("," in field or field.count(".") > 1):
                 self.has_comma = decimal_of(field, self._separator) == COMMA
             number = None if self._as_text else number_of(field, self._decimal)
             if number is not None:
@@ -107,10 +111,20 @@ class ColumnBuilder:
         self._numbers.append(numbers)
         self._codes.append(codes)
 
+    def _look_at_points(self, fields: Sequence[str]) -> None:
+        """Until a point can only be a decimal one."""
+        for field in fields:
+            if "." in field:
+                if not is_ambiguous(field):
+                    self._plain, self._ambiguous = True, ""
+                    return
+                self._ambiguous = self._ambiguous or field
+
     def column(self, name: str) -> Column:
         """All fields."""
         numbers, codes = np.concatenate(self._numbers), np.concatenate(self._codes)
-        return Column(name, numbers, codes, list(self._known), self._decimal)
+        texts = list(self._known)
+        return Column(name, numbers, codes, texts, self._decimal, self._ambiguous)
 
 
 def check_column(file: TableFile, index: int, column: Column, missing: str = "error") -> None:

@@ -12,9 +12,11 @@ POINT, COMMA = ".", ","  # decimal marks
 _EXPONENT = r"(?:[eE][+-]?[0-9]+)?"
 _OTHER = "' \u2019\u00a0\u202f"  # between thousands too: apostrophes, spaces
 _GROUPED = {
-    POINT: re.compile(rf"[+-]?[0-9]{{1,3}}([,{_OTHER}])[0-9]{{3}}(?:\1[0-9]{{3}})*(?:\.[0-9]*)?"),
+    POINT: re.compile(
+        rf"[+-]?[1-9][0-9]{{0,2}}([,{_OTHER}])[0-9]{{3}}(?:\1[0-9]{{3}})*(?:\.[0-9]*)?"
+    ),
     COMMA: re.compile(
-        rf"[+-]?(?:[0-9]{{1,3}}([.{_OTHER}])[0-9]{{3}}(?:\1[0-9]{{3}})*|[0-9]*)"
+        rf"[+-]?(?:[1-9][0-9]{{0,2}}([.{_OTHER}])[0-9]{{3}}(?:\1[0-9]{{3}})*|[0-9]*)"
         rf"(?:,[0-9]*)?{_EXPONENT}"
     ),
 }
@@ -50,3 +52,8 @@ def decimal_of(text: str, separator: str) -> str | None:
         single = separator == ";" and text.count(",") == 1 and "." not in text
         return COMMA if single else None
     return COMMA if comma else POINT if point else None
+
+
+def is_ambiguous(text: str) -> bool:
+    """Whether a text with a point, such as 1.234, may be a number of thousands."""
+    return number_of(text, COMMA) is not None

@@ -124,8 +124,9 @@ def understand(
         check_column(file, i, column)
     classes, y = None, None
     if goal is not None:
-        task, y, classes = _target(file, goal, columns.pop(goal), task)
-        found[goal] = _target_kind(found[goal], y, classes)
+        column = columns.pop(goal)
+        task, y, classes = _target(file, goal, column, task)
+        found[goal] = _target_kind(found[goal], column, y, classes)
     if not columns:
         skipped = ", ".join(
             f"{item.name!r}: {item.kind}" for item in found.values() if not item.used
@@ -147,14 +148,15 @@ def understand(
     return Table(X, y, schema.features, classes, schema), listing
 
 
-def _target_kind(found: Kind, y: np.ndarray, classes: list[str] | None) -> Kind:
+def _target_kind(found: Kind, column: Column, y: np.ndarray, classes: list[str] | None) -> Kind:
     """What the column to predict was taken for."""
     if classes is None:
         low, high = float(y.min()), float(y.max())
-        return Kind(found.name, kinds.NUMBER, f"target, a number, {low:.6g} to {high:.6g}")
+        text = f"target, a number, {low:.6g} to {high:.6g}"
+        return Kind(found.name, kinds.NUMBER, text, kinds.point_warning(column))
     shown = ", ".join(classes[:6]) + (", ..." if len(classes) > 6 else "")
-    warning = ""
-    if len(classes) == len(y) >= kinds.IDENTIFIER_ROWS:
+    warning = kinds.unit_warning(column)
+    if not warning and len(classes) == len(y) >= kinds.IDENTIFIER_ROWS:
         warning = "has another value in every row, which cannot be learned as classes"
     elif found.kind == kinds.DATE:
         warning = "is a date, taken as classes"
@@ -174,11 +176,11 @@ def _column(file: TableFile, argument: str, name: str | int) -> int:
         if name in file.names:
             return file.names.index(name)
         if not name.removeprefix("-").isdecimal() or len(name) > 18:
-            hint = (
-                ""
-                if file.named
-                else "; its first line holds a number, so it was taken for a row (header)"
-            )
+            hint = ""
+            if len(file.names) == 1:
+                hint = "; expected a comma, a semicolon or a tab between fields"
+            elif not file.named:
+                hint = "; its first line holds a number, so it was taken for a row (header)"
             raise file.error(f"{argument}: no column {name!r}; it has {listed(file.names)}{hint}")
     index = int(name)
     if not -count <= index < count:
