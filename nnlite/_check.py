@@ -150,12 +150,14 @@ def class_targets(operation: str, target: Any, rows: int) -> None:
         )
 
 
-def size(operation: str, name: str, value: Any, least: int = 1) -> int:
-    """Requires an integer of at least `least`."""
+def size(operation: str, name: str, value: Any, least: int = 1, most: int | None = None) -> int:
+    """Requires an integer of at least `least`, and at most `most`."""
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise TypeError(f"{operation}: {name}: expected an integer, got {describe(value)}")
     if value < least:
         raise ValueError(f"{operation}: {name}: expected at least {least}, got {value}")
+    if most is not None and int(value) > most:
+        raise ValueError(f"{operation}: {name}: expected at most {most}, got {str(value)[:40]}")
     return int(value)
 
 
@@ -165,7 +167,10 @@ def number(
     """Requires a finite number in [low, high], or above low."""
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{operation}: {name}: expected a number, got {describe(value)}")
-    result = float(value)
+    try:
+        result = float(value)
+    except OverflowError:  # an integer beyond all floats
+        result = math.inf
     if not math.isfinite(result) or result < low or result > high or (above and result == low):
         sign = ">" if above else ">="
         limit = f" and <= {high:g}" if math.isfinite(high) else ""

@@ -149,9 +149,36 @@ class EarlyStopping(Callback):
         """Forgets an earlier fit, unless its state has just been loaded to go on with it."""
         if not self._resumed:
             self._clear()
-        elif self.stopped_epoch is not None:
-            trainer.stop = True  # a fit that it has stopped does not go on
+        else:
+            self._require_fitting(trainer.model)
+            if self.stopped_epoch is not None:
+                trainer.stop = True  # a fit that it has stopped does not go on
         self._resumed = False
+
+    def _require_fitting(self, model: Any) -> None:
+        """Requires best weights and states that the model takes, before it is trained."""
+        try:
+            self._try_best(model)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            from ._safe_header import CheckpointError
+
+            raise CheckpointError(
+                "fit: resume: the best weights that EarlyStopping kept are not this model's: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+    def _try_best(self, model: Any) -> None:
+        if self._weights is not None:
+            before = model.state_dict()
+            try:
+                model.load_state_dict(self._weights)
+            finally:
+                model.load_state_dict(before)
+        for name, module in model.named_modules():
+            if name in self._modules:
+                state = copy.deepcopy(module.extra_state())
+                module.load_extra_state(copy.deepcopy(self._modules[name]))
+                module.load_extra_state(state)
 
     def on_epoch_end(self, trainer: Any, epoch: int, values: dict[str, Any]) -> None:
         """Compares the epoch's figure with the best one."""
@@ -217,8 +244,10 @@ class EarlyStopping(Callback):
         """Goes on from there; the next fit does not start anew.
 
         Raises:
-            ValueError: not the names of `state_dict()`. Nothing has changed then.
+            TypeError, ValueError: not the names and kinds of `state_dict()`. Nothing has changed
+                then.
         """
+        operation = "EarlyStopping.load_state_dict"
         names = {"best", "best_epoch", "stopped_epoch", "wait", "weights", "modules"}
         if not isinstance(state, Mapping) or set(state) != names:
             raise ValueError(
@@ -226,12 +255,25 @@ class EarlyStopping(Callback):
                 f"{sorted(state) if isinstance(state, Mapping) else type(state).__name__}; "
                 "take it from state_dict()"
             )
-        weights = state["weights"]
-        self.best = None if state["best"] is None else float(state["best"])
-        self.best_epoch, self.stopped_epoch = state["best_epoch"], state["stopped_epoch"]
-        self.wait = int(state["wait"])
+        best, weights = state["best"], state["weights"]
+        if isinstance(best, str) and best in ("inf", "-inf", "nan"):
+            best = float(best)
+        elif best is not None:
+            best = _check.number(operation, "best", best, -math.inf)
+        epochs = [
+            None if state[name] is None else _check.size(operation, name, state[name], 0, 2**32)
+            for name in ("best_epoch", "stopped_epoch")
+        ]
+        wait = _check.size(operation, "wait", state["wait"], 0, 2**32)
+        for name in ("weights", "modules"):
+            if not isinstance(state[name], Mapping) and (state[name] or name == "modules"):
+                raise TypeError(
+                    f"{operation}: {name}: expected a dict, got {_check.describe(state[name])}"
+                )
         self._weights = None if weights is None else {k: np.array(v) for k, v in weights.items()}
         self._modules = copy.deepcopy(dict(state["modules"]))
+        self.best, self.wait = best, wait
+        self.best_epoch, self.stopped_epoch = epochs
         self._resumed = True
 
     def __repr__(self) -> str:

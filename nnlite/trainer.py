@@ -25,7 +25,7 @@ from .training.fit import Fit, Plan
 from .training.inputs import Inputs
 from .training.losses import FunctionLoss, as_loss, warn_of_twice
 from .training.measure import measure, values_of
-from .training.position import Position
+from .training.position import EPOCHS, LARGEST, Position
 from .training.program import Program, compiled
 from .training.rows import NotFiniteError, Rows, Sums, ignored
 
@@ -350,7 +350,10 @@ class Trainer:
         attached = {k: part for k, part in attached.items() if hasattr(part, "state_dict")}
 
         def accept() -> None:
-            self._require_resumable(settings, attached)
+            self._require_resumable(settings, attached, plan)
+            for name, part in attached.items() if self._position is not None else ():
+                if self._attached.get(name) is not part and name in self._attached:
+                    _take_state(name, part, self._attached[name])
 
         if resume and self.checkpoint is not None and os.path.exists(self.checkpoint):
             from .checkpoint import restore_if
@@ -361,19 +364,26 @@ class Trainer:
         position = self._position if resume else None
         if position is not None:
             position.epochs = epochs
-            for name, part in attached.items():
-                if self._attached.get(name) is not part and name in self._attached:
-                    _take_state(name, part, self._attached[name])
         self._attached = attached
         return position or Position(self.epoch, epochs, settings)
 
-    def _require_resumable(self, settings: dict[str, Any], attached: dict[str, Any]) -> None:
+    def _require_resumable(
+        self, settings: dict[str, Any], attached: dict[str, Any], plan: Plan
+    ) -> None:
         """Refuses other settings than those of the interrupted fit, where there was one."""
         wrong = [] if self._position is None else self._position.differences(settings)
         if wrong:
             raise ValueError(
                 f"fit: resume: the interrupted fit had other settings: {'; '.join(wrong)}; "
                 "pass the same, or resume=False to begin a new fit"
+            )
+        rows, at = plan.data.rows, self._position
+        if at is not None and at.batch and rows is not None and at.batch * plan.batch_size >= rows:
+            from .checkpoint import CheckpointError
+
+            raise CheckpointError(
+                f"fit: resume: it stands at batch {at.batch}, an epoch has "
+                f"{-(-rows // plan.batch_size)}"
             )
         if self._position is not None and "schedule" in self._attached.keys() - attached:
             raise ValueError(
@@ -399,10 +409,14 @@ class Trainer:
         position = state["position"]
         made = None if position is None else Position.of(position)
         seed = check_seed("Trainer", "seed", state["seed"])
-        self.seed, self.epoch, self.steps = seed, int(state["epoch"]), int(state["steps"])
+        epoch = _check.size("Trainer", "epoch", state["epoch"], 0, EPOCHS)
+        steps = _check.size("Trainer", "steps", state["steps"], 0, LARGEST)
+        if state["every"] is not None:  # kept to be looked at
+            _check.size("Trainer", "every", state["every"], 1, LARGEST)
         attached = dict(state["attached"])
         if not all(isinstance(part, dict) for part in attached.values()):
             raise TypeError("Trainer.load_state_dict: attached: expected a dict for each part")
+        self.seed, self.epoch, self.steps = seed, epoch, steps
         self._position, self._attached = made, attached
 
     def save_checkpoint(self) -> None:
@@ -511,9 +525,12 @@ def _in_use(operation: str) -> RuntimeError:
 
 def _take_state(name: str, part: Any, old: Any) -> None:
     """Gives a schedule, the callbacks or a metric the state of its forerunner, or of a file."""
+    if not isinstance(old, dict):
+        part.load_state_dict(old.state_dict())
+        return
     try:
-        part.load_state_dict(old if isinstance(old, dict) else old.state_dict())
-    except (AttributeError, KeyError, TypeError) as error:
+        part.load_state_dict(old)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         from .checkpoint import CheckpointError
 
         raise CheckpointError(

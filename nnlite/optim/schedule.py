@@ -11,6 +11,8 @@ from .. import _check
 from .._settings import settings
 from .optimizer import Optimizer
 
+STEPS = 2**53  # at most, of a schedule and its settings
+
 
 class Schedule:
     """Sets an optimiser's learning rate step by step.
@@ -113,7 +115,7 @@ class Schedule:
         finally:
             self.optimizer._set_rate(before)
         twin.base_lr = _check.number(operation, "base_lr", state["base_lr"], 0)
-        twin.last_epoch = _check.size(operation, "last_epoch", state["last_epoch"], 0)
+        twin.last_epoch = _check.size(operation, "last_epoch", state["last_epoch"], 0, STEPS)
         return twin, twin.rate(twin.last_epoch)
 
     def __repr__(self) -> str:
@@ -126,7 +128,7 @@ class Schedule:
         return _check.number(type(self).__name__, name, value, low, above=above)
 
     def _count(self, name: str, value: Any, least: int = 1) -> int:
-        return _check.size(type(self).__name__, name, value, least)
+        return _check.size(type(self).__name__, name, value, least, STEPS)
 
 
 class SequentialLR(Schedule):

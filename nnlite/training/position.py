@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from .. import _check
 from ..history import History
 from .rows import Sums
 
-LARGEST = 2**53  # epochs, batches and rows that a file may claim
+LARGEST = 2**53  # batches and rows that a file may claim
+EPOCHS = 2**32  # each has an order of its own
+FIGURES = {"loss", "seconds", "accuracy", "lr", "val_loss", "val_accuracy"}  # always numbers
 
 
 class Position:
@@ -59,13 +62,16 @@ class Position:
         made.epoch, made.batch, made.steps = sizes["epoch"], sizes["batch"], sizes["steps"]
         made.seconds = _check.number("resume", "seconds", state["seconds"], 0)
         loss, weight, *counts = state["sums"]
-        correct, counted = (_check.size("resume", "sums", count, 0) for count in counts)
-        made.sums = Sums(float(loss), float(weight), correct, counted)
+        correct, counted = (_check.size("resume", "sums", n, 0) for n in counts)
+        weight = _check.number("resume", "sums", weight, 0)
+        made.sums = Sums(_number("sums", loss), weight, correct, counted)
         if not made.first <= made.epoch <= made.end:
             raise ValueError(f"resume: epoch {made.epoch} is not in {made.first}..{made.end}")
-        if max(made.end, made.batch, made.steps, correct, counted) > LARGEST:
+        if made.end > EPOCHS or max(made.batch, made.steps, correct, counted) > LARGEST:
             raise ValueError("resume: a number is larger than any fit has")
         made.history = History(state["history"])
+        for name in FIGURES & made.history.keys():
+            made.history[name] = [_number(name, value) for value in made.history[name]]
         return made
 
     def differences(self, settings: dict[str, Any]) -> list[str]:
@@ -75,3 +81,10 @@ class Position:
             for name, value in settings.items()
             if self.settings.get(name) != value
         ]
+
+
+def _number(name: str, value: Any) -> float:
+    """Requires a number, finite or not."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"resume: {name}: expected a number, got {_check.describe(value)}")
+    return _check.number("resume", name, value, -math.inf) if isinstance(value, int) else value
