@@ -378,12 +378,12 @@ class Trainer:
                 "pass the same, or resume=False to begin a new fit"
             )
         rows, at = plan.data.rows, self._position
-        if at is not None and at.batch and rows is not None and at.batch * plan.batch_size >= rows:
+        batches = None if rows is None else -(-rows // plan.batch_size)
+        if at is not None and batches is not None and at.batch > batches:
             from .checkpoint import CheckpointError
 
             raise CheckpointError(
-                f"fit: resume: it stands at batch {at.batch}, an epoch has "
-                f"{-(-rows // plan.batch_size)}"
+                f"fit: resume: it stands at batch {at.batch}, an epoch has {batches}"
             )
         if self._position is not None and "schedule" in self._attached.keys() - attached:
             raise ValueError(
