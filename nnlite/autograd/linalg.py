@@ -29,7 +29,7 @@ from .operation import (
     value_of,
 )  # fmt: skip
 from .products import matmul
-from .shaping import reshape, sum, sum_to
+from .shaping import reshape, shaped, sum, sum_to
 
 
 def _t(x: Any) -> Any:
@@ -104,6 +104,7 @@ def diagonal(x: Any, k: int = 0, **unknown: Any) -> Any:
     """The k-th diagonal of matrices (..., m, n): (..., length)."""
     if unknown:
         refuse("diagonal", unknown)
+    x = shaped(x)
     _matrices("diagonal", x)
     k = _place("diagonal", k)
     rows, columns = x.shape[-2:]
@@ -118,6 +119,7 @@ def diagonal(x: Any, k: int = 0, **unknown: Any) -> Any:
 
 def diag(x: Any, k: int = 0) -> Any:
     """The k-th diagonal of a matrix; of a vector, the matrix that has it there. As NumPy's."""
+    x = shaped(x)
     k = _place("diag", k)
     if x.ndim == 2:
         return diagonal(x, k)
@@ -132,6 +134,7 @@ def trace(x: Any, **unknown: Any) -> Any:
     """The sum of the main diagonal of matrices (..., m, n)."""
     if unknown:
         refuse("trace", unknown)
+    x = shaped(x)
     _matrices("trace", x)
     return sum(diagonal(x), (-1,))
 
@@ -261,6 +264,7 @@ def solve(a: Any, b: Any) -> Any:
     Raises:
         LinAlgError: a matrix is singular.
     """
+    a, b = shaped(a), shaped(b)
     _square("solve", a)
     if np.ndim(b) == 0:
         raise ValueError("solve: b: expected matrices (..., n, k) or a vector (n,), got a number")
@@ -441,6 +445,7 @@ def svd(x: Any) -> Any:
         LinAlgError: no convergence; in backward through U or V^T, two singular values are equal
             or one is 0. The gradient through s alone always exists.
     """
+    x = shaped(x)
     if x.ndim < 2:
         raise ValueError(f"svd: expected matrices (..., m, n), got shape {x.shape}")
     return apply_many(Svd, x) if on_graph(x) else Svd.forward(x)

@@ -66,7 +66,8 @@ def _along(op: Any, x: Any, axis: int) -> Any:
         raise ValueError(
             f"{op.name}: x: expected at least one dimension, got a number; x.reshape(1) is a row"
         )
-    if one_axis(op.name, axis, ndim) == ndim - 1:
+    last = type(axis) is int and axis in (-1, ndim - 1)  # the usual case
+    if last or one_axis(op.name, axis, ndim) == ndim - 1:
         return apply(op, x)
     return swapaxes(apply(op, swapaxes(x, axis, -1)), axis, -1)
 

@@ -142,7 +142,7 @@ def as_tensor(value: Any) -> Tensor:
     )
 
 
-def _plain_array(value: Any) -> np.ndarray:
+def plain_array(value: Any) -> np.ndarray:
     """An argument of a call without Tensors."""
     if type(value) is _ndarray:
         return value
@@ -180,7 +180,7 @@ def apply(op: Any, *inputs: Any, params: tuple = ()) -> Any:
         if type(x) is _ndarray:
             return op.forward(x, *params)
     if not on_graph(*inputs):
-        return op.forward(*[_plain_array(x) for x in inputs], *params)
+        return op.forward(*[plain_array(x) for x in inputs], *params)
     inputs = tuple(
         [x if type(x) is Tensor or type(x) in (float, int) else as_tensor(x) for x in inputs]
     )
@@ -304,7 +304,7 @@ def unary(op: Any) -> Any:
     def call(x: Any) -> Any:
         if type(x) is not Tensor:
             if not on_graph(x):
-                return forward(_plain_array(x))
+                return forward(plain_array(x))
             x = as_tensor(x)
         out = wrap(forward(x._data))
         if x._edge is not None:
@@ -516,6 +516,6 @@ def apply_many(op: Any, *inputs: Any, params: tuple = ()) -> tuple[Tensor, ...]:
 
 __all__ = [
     "Elementwise", "Linear", "Multilinear", "Operation", "Outputs", "apply", "apply_many",
-    "as_tensor", "binary", "no_grad", "on_graph", "operand", "pick", "promoted", "record",
-    "reflected", "share", "touch", "unary", "value_of", "view", "wrap", "zeros_like",
+    "as_tensor", "binary", "no_grad", "on_graph", "operand", "pick", "plain_array", "promoted",
+    "record", "reflected", "share", "touch", "unary", "value_of", "view", "wrap", "zeros_like",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .foreign import refuse
-from .operation import Linear, apply, as_tensor, on_graph, promoted
+from .operation import Linear, apply, as_tensor, on_graph, plain_array, promoted
 from .tensor import Tensor, wrap
 
 VIEW_FROM = 8192  # elements from which a repeated gradient is a view: making one takes 2 us
@@ -214,6 +214,11 @@ class Clone(Linear):
 # The functions.
 
 
+def shaped(x: Any) -> Any:
+    """The argument itself where it has dimensions; a list as an array."""
+    return x if hasattr(x, "ndim") else plain_array(x)
+
+
 def sum(x: Any, axis: Any = None, keepdims: bool = False, **unknown: Any) -> Any:
     """The sum over all elements, or over an axis or a tuple of axes."""
     if unknown:
@@ -251,6 +256,7 @@ def reshape(x: Any, *shape: Any) -> Any:
 
 def transpose(x: Any, *order: Any) -> Any:
     """Axes in the order given, or reversed; as NumPy's."""
+    x = shaped(x)
     axes: Any = order
     if len(order) == 1 and (order[0] is None or isinstance(order[0], (tuple, list))):
         axes = order[0] or ()
@@ -265,6 +271,7 @@ def transpose(x: Any, *order: Any) -> Any:
 
 def swapaxes(x: Any, a: int, b: int) -> Any:
     """x with two axes exchanged."""
+    x = shaped(x)
     order = list(range(x.ndim))
     i, j = one_axis("swapaxes", a, x.ndim), one_axis("swapaxes", b, x.ndim)
     order[i], order[j] = order[j], order[i]
@@ -273,6 +280,7 @@ def swapaxes(x: Any, a: int, b: int) -> Any:
 
 def moveaxis(x: Any, source: Any, destination: Any) -> Any:
     """x with axes moved to other places, as NumPy's."""
+    x = shaped(x)
     source, destination = (_each_axis("moveaxis", a, x.ndim) for a in (source, destination))
     if len(source) != len(destination):
         raise ValueError(
@@ -290,6 +298,7 @@ def squeeze(x: Any, axis: Any = None, **unknown: Any) -> Any:
     """x without its axes of length 1, or without those given."""
     if unknown:
         refuse("squeeze", unknown)
+    x = shaped(x)
     axes = axes_of("squeeze", axis, x.ndim)
     if axes is not None:
         for a in axes:
@@ -303,6 +312,7 @@ def unsqueeze(x: Any, axis: int, **unknown: Any) -> Any:
     """x with an axis of length 1 at that place."""
     if unknown:
         refuse("unsqueeze", unknown)
+    x = shaped(x)
     place = one_axis("unsqueeze", axis, x.ndim + 1)
     return reshape(x, x.shape[:place] + (1,) + x.shape[place:])
 
@@ -311,6 +321,7 @@ def flatten(x: Any, start: int = 0, **unknown: Any) -> Any:
     """The axes from `start` on as one; of a number, a vector of one element."""
     if unknown:
         refuse("flatten", unknown)
+    x = shaped(x)
     place = one_axis("flatten", start, max(x.ndim, 1))
     return reshape(x, x.shape[:place] + (math.prod(x.shape[place:]),))
 
@@ -319,6 +330,7 @@ def flip(x: Any, axis: Any = None, **unknown: Any) -> Any:
     """The elements along axes in reverse order."""
     if unknown:
         refuse("flip", unknown)
+    x = shaped(x)
     return apply(Flip, x, params=(axes_of("flip", axis, x.ndim),))
 
 
@@ -326,6 +338,7 @@ def cumsum(x: Any, axis: int | None = None, **unknown: Any) -> Any:
     """Running sums along an axis; None: of the flattened tensor."""
     if unknown:
         refuse("cumsum", unknown)
+    x = shaped(x)
     if axis is None:
         x, axis = flatten(x), 0
     place = one_axis("cumsum", axis, x.ndim)
@@ -396,6 +409,7 @@ def split(x: Any, parts: Any, axis: int = 0, **unknown: Any) -> list[Any]:
     """
     if unknown:
         refuse("split", unknown)
+    x = shaped(x)
     place = one_axis("split", axis, x.ndim)
     length = x.shape[place]
     if isinstance(parts, (int, np.integer)):
@@ -412,6 +426,7 @@ def repeat(x: Any, repeats: int, axis: int | None = None, **unknown: Any) -> Any
     """Each element that many times in a row, as NumPy's repeat; None: of the flattened tensor."""
     if unknown:
         refuse("repeat", unknown)
+    x = shaped(x)
     if axis is None:
         x, axis = flatten(x), 0
     place = one_axis("repeat", axis, x.ndim)
@@ -422,6 +437,7 @@ def repeat(x: Any, repeats: int, axis: int | None = None, **unknown: Any) -> Any
 
 def tile(x: Any, counts: Any) -> Any:
     """The whole tensor that many times along each axis, as NumPy's tile and PyTorch's repeat."""
+    x = shaped(x)
     counts = tuple(counts) if isinstance(counts, (list, tuple)) else (counts,)
     shape = (1,) * (len(counts) - x.ndim) + tuple(x.shape)
     counts = (1,) * (len(shape) - len(counts)) + counts

@@ -17,6 +17,13 @@ _OWN = ("__eq__", "__ne__", "__hash__", "__setitem__", "__module__", "__doc__", 
 class Expression:
     """What becomes a Tensor in an expression, by `__tensor__`."""
 
+    shape: tuple[int, ...]
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions, which NumPy's ndim and functions of Tensors look at."""
+        return len(self.shape)
+
     def __tensor__(self) -> Tensor:
         raise NotImplementedError
 
