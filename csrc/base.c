@@ -19,6 +19,7 @@ NNL_API const char *nnl_status_text(int status) {
         case NNL_EWEIGHT: return "a weight is negative or not finite";
         case NNL_EINDEX: return "an index is out of range";
         case NNL_EFINITE: return "the loss is not finite";
+        case NNL_EINTR: return "interrupted";
         default: return "unknown status";
     }
 }

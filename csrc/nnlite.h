@@ -8,7 +8,8 @@
  * Order.    sizes | input, gradOutput or target | output or gradInput | weight, bias | gradWeight,
  *           gradBias | saved values | scalars and flags. `threads` is the largest number of
  *           threads a call may use (>= 1); a call uses fewer when more would not pay.
- * Status.   Every function returns NNL_OK or an NNL_E... code, and has then changed nothing.
+ * Status.   Every function returns NNL_OK or an NNL_E... code, and has then changed nothing (but see
+ *           NNL_EINTR).
  * Bits.     Results do not depend on `threads`, on the instruction set of the build, or on which
  *           rows share a batch. The arithmetic contract is in CONTRIBUTING.md.
  */
@@ -32,7 +33,8 @@ enum nnl_status {
     NNL_EINDEX = 3,   /* a class index lies outside [0, K); its row is reported */
     NNL_EOVERLAP = 4, /* an output shares memory with an argument, other than wholly in place */
     NNL_EWEIGHT = 5,  /* the weight of a class or of a sample is negative or not finite */
-    NNL_EFINITE = 6   /* a loss is not finite; the batch that made it changed no weight */
+    NNL_EFINITE = 6,  /* a loss is not finite; the batch that made it changed no weight */
+    NNL_EINTR = 7     /* told to end (Ctrl-C); outputs hold anything, but see nnl_Training_run */
 };
 
 enum nnl_activation { NNL_IDENTITY = 0, NNL_RELU = 1, NNL_SIGMOID = 2, NNL_TANH = 3 };
@@ -255,6 +257,15 @@ const char *nnl_build_threads(void);
 /* 1 when this processor and operating system can run a build by that name, else 0. */
 int nnl_cpu_supports(const char *isa);
 
+/* Says how calls of the functions below learn that they are to end: `ask` is called every 50 ms from a
+ * long call, in that thread alone (pthread_self), and answers with other than 0. */
+void nnl_watch(int (*ask)(void), uint64_t thread);
+
+/* The calling thread's arithmetic mode, after it was set to round to nearest, with subnormal numbers
+ * and without traps; and back to that mode. Every function below does so by itself. */
+uint64_t nnl_enter_standard_mode(void);
+void nnl_restore_mode(uint64_t mode);
+
 /* Philox4x32-10: element i of the stream (seed, purpose, step) is word i % 4 of block i / 4.
  * out [OUT] [n] */
 int nnl_random_bits(int64_t n, uint32_t *out, uint64_t seed, uint32_t purpose, uint32_t step);
@@ -430,7 +441,9 @@ int NNL_(Graph_run)(int64_t count, const nnl_instruction *list, int64_t size, vo
 
 /* Trains `models` networks, each for its own number of batches, side by side where there are
  * several. Each has its status; returns the first that is not NNL_OK. A network whose loss is not
- * finite has stopped with NNL_EFINITE after backward and before the update. */
+ * finite has stopped with NNL_EFINITE after backward and before the update; one that was told to end, with
+ * NNL_EINTR: the batches done are done, the next has changed only buffers and gradients, and where the
+ * position is behind an epoch's last batch, its evaluation is still to do. */
 int NNL_(Training_run)(int64_t models, nnl_training *const *trainings, int threads);
 
 /* One network's step on one batch as it lies, with t->todo = 1: input [N, inputs of the first layer];

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "base.h"
+#include "call.h"
 #include "pool.h"
 
 #if defined(__unix__) || defined(__APPLE__)
@@ -15,7 +16,10 @@
  * start threads. */
 static volatile int forked_child = 0;
 
-static void mark_forked_child(void) { forked_child = 1; }
+static void mark_forked_child(void) {
+    forked_child = 1;
+    nnl_set_main_thread();
+}
 
 __attribute__((constructor)) static void guard_fork(void) {
     pthread_atfork(NULL, NULL, mark_forked_child);
@@ -51,24 +55,42 @@ typedef struct {
     int64_t count, grain, chunks, pieces;
     nnl_task *task;
     void *context;
+    nnl_call *call;
 } ranges;
+
+/* Chunks that a thread works on before it looks whether the call is to end: some 10 ms. */
+#define LOOK_CHUNKS 1024
+
+/* Runs a task on a range, and not to its end where the call is to end. */
+static void run_task(nnl_task *task, void *context, int64_t begin, int64_t end, int64_t grain) {
+    const int64_t most = LOOK_CHUNKS * nnl_min(grain, INT64_MAX / LOOK_CHUNKS);
+    while (end - begin > most) {
+        task(context, begin, begin + most);
+        if (nnl_stopped()) return;
+        begin += most;
+    }
+    task(context, begin, end);
+}
 
 static void run_range(void *context, int64_t piece) {
     const ranges *r = context;
     int64_t begin = r->chunks * piece / r->pieces * r->grain;
     int64_t end = r->chunks * (piece + 1) / r->pieces * r->grain;
-    r->task(r->context, begin, nnl_min(end, r->count));
+    nnl_part part = nnl_begin_part(r->call);
+    run_task(r->task, r->context, begin, nnl_min(end, r->count), r->grain);
+    nnl_end_part(part);
 }
 
 void nnl_parallel_for(int64_t count, int64_t grain, int threads, nnl_task *task, void *context) {
     if (count <= 0) return;
-    int64_t chunks = nnl_ceil_div(count, nnl_max(grain, 1));
+    grain = nnl_max(grain, 1);
+    int64_t chunks = nnl_ceil_div(count, grain);
     int64_t pieces = nnl_min(nnl_min(chunks, threads), NNL_POOL_PIECES);
     if (pieces <= 1 || forked_child) {
-        task(context, 0, count);
+        run_task(task, context, 0, count, grain);
         return;
     }
-    ranges r = {count, nnl_max(grain, 1), chunks, pieces, task, context};
+    ranges r = {count, grain, chunks, pieces, task, context, nnl_this_call()};
     run((int)pieces, run_range, &r);
 }
 
@@ -77,19 +99,22 @@ typedef struct {
     int64_t count;
     nnl_task *task;
     void *context;
+    nnl_call *call;
     atomic_int_fast64_t next;
 } items;
 
 static void run_items(void *context, int64_t piece) {
     (void)piece;
     items *all = context;
+    nnl_part part = nnl_begin_part(all->call);
     int64_t i;
     while ((i = atomic_fetch_add(&all->next, 1)) < all->count) all->task(all->context, i, i + 1);
+    nnl_end_part(part);
 }
 
 void nnl_parallel_each(int64_t count, int threads, nnl_task *task, void *context) {
     int64_t pieces = nnl_min(nnl_min(count, threads), NNL_POOL_PIECES);
-    items all = {count, task, context, 0};
+    items all = {count, task, context, nnl_this_call(), 0};
     if (pieces <= 1 || forked_child) {
         run_items(&all, 0);
     } else {

@@ -12,21 +12,29 @@
 #include "pool.h"
 
 #if defined(NNL_THREADS_POOL)
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base.h"
+#include "call.h"
 #include "small_code.h"
 
 /* How long a worker looks out for work before it sleeps: over what a program does between two
  * batches, for waking a thread takes some 50 us, and more where it has to change its core. And how long a caller looks out for the end of others' work. */
 #define WORKER_SECONDS 2e-3
 #define CALLER_SECONDS 1e-4
-#define LOOKS 64 /* between two looks at the clock */
+#define LOOK_NANOSECONDS 25000000 /* between two looks whether the call is to end */
+#define LOOKS 64                  /* between two looks at the clock */
+
+/* A worker's stack: kernels need less than 64 KiB of it, and thread-local data of the process lie there
+ * too. The default of 8 MiB each would count where address space is limited. */
+#define WORKER_STACK (256 << 10)
 
 /* Fields of the ticket, from the low end: pieces (11 bits), next piece (11 bits), region (42). */
 #define NEXT_SHIFT 11
@@ -124,6 +132,7 @@ static void leave_core(void) {}
 
 static void *work(void *unused) {
     (void)unused;
+    nnl_enter_mode();
     for (;;) {
         while (take_piece()) continue;
         if (look_out(work_is_there, WORKER_SECONDS)) continue;
@@ -137,17 +146,27 @@ static void *work(void *unused) {
     return NULL;
 }
 
+/* One more worker; false where the system gives none. */
+static bool start_worker(void) {
+    pthread_t thread;
+    pthread_attr_t small;
+    if (pthread_attr_init(&small) != 0) return false;
+    int failed = pthread_attr_setstacksize(&small, WORKER_STACK);
+    if (!failed) failed = pthread_create(&thread, &small, work, NULL);
+    pthread_attr_destroy(&small);
+    /* EINVAL: the process has so much thread-local data that they need a larger stack. */
+    if (failed == EINVAL) failed = pthread_create(&thread, NULL, work, NULL);
+    if (!failed) pthread_detach(thread);
+    return !failed;
+}
+
 /* Starts workers until there are `wanted`, or as many as the system gives: pieces run without. */
 static void start_workers(int wanted) {
     if (workers >= wanted) return;
     sigset_t all, before; /* signals belong to the program's own threads */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    pthread_t thread;
-    while (workers < wanted && pthread_create(&thread, NULL, work, NULL) == 0) {
-        pthread_detach(thread);
-        workers++;
-    }
+    while (workers < wanted && start_worker()) workers++;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     atomic_store(&crowded, workers >= sysconf(_SC_NPROCESSORS_ONLN));
 }
@@ -161,11 +180,22 @@ static void wake_workers(int wanted) {
     pthread_mutex_unlock(&lock);
 }
 
+/* While others still work, the caller looks now and then whether the call is to end. */
 static void wait_for_others(void) {
     if (work_is_done() || look_out(work_is_done, CALLER_SECONDS)) return;
     pthread_mutex_lock(&lock);
     atomic_store(&caller_sleeps, 1);
-    while (!work_is_done()) pthread_cond_wait(&work_ended, &lock);
+    while (!work_is_done()) {
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += LOOK_NANOSECONDS;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        if (pthread_cond_timedwait(&work_ended, &lock, &until) == 0) continue;
+        pthread_mutex_unlock(&lock);
+        nnl_stopped();
+        pthread_mutex_lock(&lock);
+    }
     atomic_store(&caller_sleeps, 0);
     pthread_mutex_unlock(&lock);
 }

@@ -111,6 +111,20 @@ def declarations(header: str) -> str:
     return "\n".join([part("common"), *typed])
 
 
+def glue(cdef: str) -> str:
+    """The C text before the binding: each kernel is called between the begin and the end of a call
+    (csrc/call.h), which set the arithmetic mode and listen to Ctrl-C."""
+    kernels = re.findall(r"^int (nnl_\w+_f(?:32|64))\(", cdef, re.MULTILINE)
+    around = (
+        "__extension__({ nnl_call nnl_now; nnl_begin_call(&nnl_now); "
+        "nnl_end_call(&nnl_now, (body)); })"
+    )
+    lines = [f"#define {name}(...) NNL_CALL({name}(__VA_ARGS__))" for name in kernels]
+    # The glue only converts arguments: -Os makes it two thirds as large, and no slower.
+    head = ['#pragma GCC optimize("Os")', '#include "nnlite.h"', '#include "call.h"']
+    return "\n".join([*head, f"#define NNL_CALL(body) {around}", *lines])
+
+
 def compiler() -> list[str]:
     """The C compiler's command, or an error that says how to get one."""
     command = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()
@@ -169,10 +183,10 @@ def extensions() -> list[Any]:
     for isa in isas():
         builder = cffi.FFI()
         builder.cdef(cdef)
+        builder.cdef('extern "Python" int nnlite_asked(void);')
         builder.set_source(
             f"nnlite._kernels_{isa}",
-            # The glue only converts arguments: -Os makes it two thirds as large, and no slower.
-            '#pragma GCC optimize("Os")\n#include "nnlite.h"',
+            glue(cdef),
             sources=sources(),
             include_dirs=["csrc"],
             extra_compile_args=[*FLAGS, *ISA_FLAGS[isa], *threads, *sanitize],

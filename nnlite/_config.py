@@ -21,9 +21,16 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+MOST_THREADS = 1024  # as in csrc/pool.h
+
+
 def _initial_threads() -> int:
-    text = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    return int(text) if text.isdigit() and int(text) > 0 else available_cores()
+    """What OMP_NUM_THREADS says, which is written for other programs too: never an error."""
+    digits = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip().removeprefix("+")
+    number = digits.lstrip("0")
+    if not (number and digits.isascii() and digits.isdigit()):
+        return min(available_cores(), MOST_THREADS)
+    return min(int(number[:5]), MOST_THREADS)
 
 
 class _State:
@@ -39,7 +46,8 @@ def set_num_threads(n: int) -> None:
     """Sets the largest number of threads that a kernel may use; results do not depend on it.
 
     Args:
-        n: at least 1. The default is OMP_NUM_THREADS, else the number of cores of this process.
+        n: at least 1. The default is OMP_NUM_THREADS, at most 1024; where that is no number, or 0,
+            it is the number of cores of this process.
 
     Raises:
         TypeError: n is not an integer.
@@ -47,8 +55,8 @@ def set_num_threads(n: int) -> None:
     """
     if not isinstance(n, Integral) or isinstance(n, bool):
         raise TypeError(f"set_num_threads: n: expected an integer, got {type(n).__name__}")
-    if not 1 <= int(n) <= 1024:
-        raise ValueError(f"set_num_threads: n: expected 1..1024, got {n}")
+    if not 1 <= int(n) <= MOST_THREADS:
+        raise ValueError(f"set_num_threads: n: expected 1..{MOST_THREADS}, got {n}")
     _State.threads = int(n)
 
 

@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import threading
 import weakref
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -21,7 +22,7 @@ import numpy as np
 BEST_FIRST = ("avx512", "avx2", "neon", "portable")
 SUFFIX = {"_f32": np.dtype(np.float32), "_f64": np.dtype(np.float64)}
 
-OK, EINVAL, ENOMEM, EINDEX, EOVERLAP, EWEIGHT, EFINITE = range(7)
+OK, EINVAL, ENOMEM, EINDEX, EOVERLAP, EWEIGHT, EFINITE, EINTR = range(8)
 IDENTITY, RELU, SIGMOID, TANH = range(4)
 LINEAR, THRESHOLD, LAYER_SIGMOID, LAYER_TANH, SOFTMAX, LOGSOFTMAX, DROPOUT = range(1, 8)
 MEAN, SUM = 1, 2
@@ -119,8 +120,38 @@ def _from_command_line() -> bool:
     return os.path.splitext(name)[0] in ("nnlite", "-m")
 
 
+class Stopped(KeyboardInterrupt):
+    """A call ended early because `wish_to_stop` asked for it, not by an exception of a handler."""
+
+
+_wishes: list[bool] = [False]
+_raised: list[BaseException] = []  # by handlers of signals while C ran
+
+
+def wish_to_stop(wish: bool) -> None:
+    """Says whether long calls into C should end (by Stopped) at their next look."""
+    _wishes[0] = wish
+
+
+def _keep(kind: Any, error: BaseException, traceback: Any) -> None:
+    _raised.append(error)
+
+
+def _asked() -> int:
+    """Whether the call of the main thread should end: C asks every 50 ms. As in any Python function,
+    handlers of signals run first; what they raise goes to `_keep`, and ends the call."""
+    return _wishes[0]
+
+
+def _listen(build: Build) -> None:
+    """Has long calls into C answer Ctrl-C and other signals while they run."""
+    build.ffi.def_extern("nnlite_asked", error=1, onerror=_keep)(_asked)
+    build.common.watch(build.lib.nnlite_asked, threading.main_thread().ident)
+
+
 try:
     _build = _choose()
+    _listen(_build)
 except ImportError as error:
     if not _from_command_line():
         raise
@@ -228,9 +259,16 @@ def segments(parts: Sequence[tuple[Any, ...]]) -> Any:
 
 def fail(operation: str, status: int, detail: str = "") -> NoReturn:
     """Raises the exception for a status other than OK."""
+    if status == EINTR:
+        raise interruption()
     text = _build.text(common.status_text(status))
     kind = {ENOMEM: MemoryError, EINDEX: IndexError}.get(status, ValueError)
     raise kind(f"{operation}: {detail or text}")
+
+
+def interruption() -> BaseException:
+    """The exception for a call that was told to end."""
+    return _raised.pop() if _raised else Stopped()
 
 
 def build_facts() -> dict[str, Any]:

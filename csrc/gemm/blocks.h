@@ -80,8 +80,8 @@
 #define NNL_GEMM_TURN_GAIN 0.97
 #define NNL_GEMM_SPLIT_GAIN 0.95
 
-/* Packed blocks up to this size live on the stack. */
-#define NNL_GEMM_STACK_BYTES 16384
+/* Packed blocks up to this size live on the stack, which in some threads is 64 KiB for all frames. */
+#define NNL_GEMM_STACK_BYTES 12288
 
 /* Threads join for shares of 2.7 us, in multiply-adds of a vector at 3.7 GHz, one a cycle with AVX-512
  * and two otherwise: for less, the lines that another core wrote travel longer than they are worked
@@ -97,6 +97,11 @@
 
 /* Bytes of A and B that a thread reads from the second cache in the time of a multiply-add. */
 #define NNL_GEMM_BYTES_PER_WORK 32
+
+/* Multiply-adds between two looks whether the call is to end: a millisecond at most in vectors, 20 in the
+ * portable build. Rows of a thin product between two looks: even. */
+#define NNL_GEMM_LOOK_WORK (1 << 22)
+#define NNL_GEMM_LOOK_ROWS 4096
 
 /* Products of at most so many terms go by thin.h, in rows of so many registers. */
 #define NNL_GEMM_THIN_TERMS 10

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base.h"
+#include "call.h"
 #include "gemm/blocks.h"
 #include "gemm/gemm.h"
 #include "parallel.h"
@@ -48,6 +49,7 @@ static void T_(part)(const T_(product) *g, int64_t i0, int64_t i1, int64_t j0, i
                 at.pack_b_now = g->pack_b && at.i == i0;
                 if (g->pack_a) T_(pack_rows)(g, &at);
                 T_(run_block)(g, &at);
+                if (at.stopped) return;
             }
             at.p += at.terms;
         } while (at.p < g->k);
@@ -191,9 +193,10 @@ static void T_(choose_grid)(T_(product) *g, int threads) {
 /* Computes a product of at least one output. */
 static int T_(compute)(T_(product) *g, int threads) {
     _Alignas(NNL_ALIGNMENT) real small[NNL_GEMM_STACK_BYTES / sizeof(real)];
+    const bool is_long = (double)g->m * (double)g->n * (double)g->k >= NNL_GEMM_LOOK_WORK;
     if (T_(is_thin)(g, threads)) {
         T_(compute_thin)(g);
-        return NNL_OK;
+        return is_long && nnl_stopped() ? NNL_EINTR : NNL_OK;
     }
     T_(choose_orientation)(g);
     T_(choose_packing)(g);
@@ -207,7 +210,7 @@ static int T_(compute)(T_(product) *g, int threads) {
     }
     nnl_parallel_for(parts, 1, (int)parts, T_(parts), g);
     if (!fits) nnl_free(g->scratch);
-    return NNL_OK;
+    return is_long && nnl_stopped() ? NNL_EINTR : NNL_OK;
 }
 
 /* Columns to be split off as a product of their own, or 0: 33 columns are two whole vectors and one

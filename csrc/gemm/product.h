@@ -29,6 +29,8 @@ typedef struct {
 typedef struct {
     int64_t i, rows, j, columns, p, terms;
     real *a_pack, *b_pack;
+    int64_t unseen;  /* multiply-adds since the last look whether the call is to end */
+    bool stopped;    /* it is */
     bool pack_b_now; /* the first block of rows packs B panel by panel, just before it is read */
 } T_(block);
 
@@ -192,7 +194,7 @@ static void T_(run_panels)(const T_(product) *g, const T_(block) *at, T_(tile) *
 }
 
 /* The two inner loops, jr and ir, over one block. */
-static void T_(run_block)(const T_(product) *g, const T_(block) *at) {
+static void T_(run_block)(const T_(product) *g, T_(block) *at) {
     int64_t tallest = T_(panel_height)(T_(panels_of)(at->rows), 0);
     T_(tile) tile = {.k = at->terms, .c_row = g->c_row, .accumulate = g->accumulate || at->p > 0};
     if (g->sums && g->turned && at->j == 0) {
@@ -216,5 +218,11 @@ static void T_(run_block)(const T_(product) *g, const T_(block) *at) {
         }
         T_(run_panels)(g, at, &tile, jr, lanes, width);
         jr += most;
+        at->unseen += at->rows * lanes * at->terms;
+        if (at->unseen >= NNL_GEMM_LOOK_WORK) {
+            at->unseen = 0;
+            at->stopped = nnl_stopped();
+            if (at->stopped) return;
+        }
     }
 }

@@ -96,6 +96,7 @@ static void T_(compute_thin)(const T_(product) *g) {
                 t.gate[r] = g->gate ? g->gate + row * g->c_row + j : NULL;
             }
             kernels[vectors - 1][t.last < VLANES](&t);
+            if (i % NNL_GEMM_LOOK_ROWS == NNL_GEMM_LOOK_ROWS - 2 && nnl_stopped()) return;
         }
         bool others = g->activation != NNL_IDENTITY && !t.relu;
         if (others) T_(finish)(g, g->m, columns, g->c + j);

@@ -16,10 +16,14 @@
 #include <string.h>
 
 #include "base.h"
+#include "call.h"
 #include "parallel.h"
 #include "vec/vec.h"
 
 #define NNL_PAIRWISE_BLOCK 128
+
+/* Elements of an instruction after which it is looked whether the call is to end. */
+#define NNL_LOOK_ELEMENTS (1 << 18)
 
 #define NNL_GENERIC_FILE "generic/Graph.c"
 #include "dtype.h"
@@ -215,6 +219,7 @@ NNL_API int NNL_(Graph_run)(int64_t count, const nnl_instruction *list, int64_t 
         if (!T_(possible)(&list[i], size)) return NNL_EINVAL;
         int status = T_(run_instruction)(&list[i], places, threads);
         if (status != NNL_OK) return status;
+        if (list[i].m * list[i].n >= NNL_LOOK_ELEMENTS && nnl_stopped()) return NNL_EINTR;
     }
     return NNL_OK;
 }

@@ -16,6 +16,9 @@
 #include "vec/math.h"
 #include "vec/vec.h"
 
+/* Elements whose weights are spread at a time: a few lines of the stack. */
+#define SPREAD 256
+
 #define NNL_GENERIC_FILE "generic/MSECriterion.c"
 #include "dtype.h"
 #else
@@ -49,12 +52,20 @@ static void T_(square_blocks)(void *context, int64_t begin, int64_t end) {
 }
 
 /* The weights of elements [from, from + count): one for each, where the rows have theirs. */
-static void T_(spread_weights)(const T_(blocks) *b, int64_t from, int64_t count, real *spread) {
+static void T_(spread_part)(const T_(blocks) *b, int64_t from, int64_t count, real *spread) {
     int64_t row = from / b->K, left = (row + 1) * b->K - from;
     for (int64_t k = 0; k < count; left = b->K, row++) {
         int64_t end = nnl_min(count, k + left);
         for (; k < end; k++) spread[k] = b->weight[row];
     }
+}
+
+/* The weights of elements k to k + 16 of a block, from `spread`, which they fill when k is its first. */
+static inline T_(lanes) T_(weight_lanes)(const T_(blocks) *b, int64_t from, int64_t k,
+                                         int64_t count, real spread[SPREAD]) {
+    int64_t at = k % SPREAD;
+    if (at == 0) T_(spread_part)(b, from + k, nnl_min(SPREAD, count - k), spread);
+    return T_(row_lanes)(spread, at, at + count - k, 0);
 }
 
 /* Differences of elements k to k + 16 of a block, 0 where the weight is. */
@@ -71,13 +82,12 @@ static inline T_(lanes) T_(weighted_difference)(const T_(blocks) *b, int64_t fro
 
 static void T_(weighted_blocks)(void *context, int64_t begin, int64_t end) {
     const T_(blocks) *b = context;
-    real spread[SUM_BLOCK];
+    real spread[SPREAD];
     for (int64_t block = begin; block < end; block++) {
         int64_t from = block * SUM_BLOCK, count = nnl_min(SUM_BLOCK, b->n - from);
-        T_(spread_weights)(b, from, count, spread);
         T_(lanes) sum = L_(set)(0);
         for (int64_t k = 0; k < count; k += NNL_LANES) {
-            T_(lanes) weight = T_(row_lanes)(spread, k, count, 0);
+            T_(lanes) weight = T_(weight_lanes)(b, from, k, count, spread);
             T_(lanes) d = T_(weighted_difference)(b, from, k, count, weight);
             sum = L_(fma)(L_(mul)(weight, d), d, sum);
         }
@@ -88,12 +98,11 @@ static void T_(weighted_blocks)(void *context, int64_t begin, int64_t end) {
 /* dx = scale weight / total (x - t) */
 static void T_(weighted_grad_blocks)(void *context, int64_t begin, int64_t end) {
     const T_(blocks) *b = context;
-    real spread[SUM_BLOCK];
+    real spread[SPREAD];
     for (int64_t block = begin; block < end; block++) {
         int64_t from = block * SUM_BLOCK, count = nnl_min(SUM_BLOCK, b->n - from);
-        T_(spread_weights)(b, from, count, spread);
         for (int64_t k = 0; k < count; k += NNL_LANES) {
-            T_(lanes) weight = T_(row_lanes)(spread, k, count, 0);
+            T_(lanes) weight = T_(weight_lanes)(b, from, k, count, spread);
             T_(lanes) d = T_(weighted_difference)(b, from, k, count, weight);
             for (int r = 0; r < NNL_LANES / VLANES; r++) {
                 vreal share = V_(mul)(V_(set)(b->scale), weight.v[r]);

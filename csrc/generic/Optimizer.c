@@ -14,6 +14,7 @@
 #include <math.h>
 
 #include "base.h"
+#include "call.h"
 #include "vec/vec.h"
 
 /* Arrays of state that a rule keeps. */
@@ -122,10 +123,13 @@ NNL_API int NNL_(Optimizer_update)(int64_t count, const nnl_segment *segments,
     if (threads < 1) return NNL_EINVAL;
     int status = NNL_(optimizer_begin)(count, segments, optimizer, &next, &factor, threads);
     if (status != NNL_OK) return status;
+    if (nnl_stopped()) return NNL_EINTR; /* the norm may be of some blocks alone */
+    nnl_hold();
     for (int64_t i = 0; i < count; i++) {
         const nnl_segment *s = &segments[i];
         NNL_(optimizer_part)(s, 0, s->count, s->grad, &next, factor, threads);
     }
+    nnl_release();
     *optimizer = next;
     return NNL_OK;
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base.h"
+#include "call.h"
 #include "parallel.h"
 #include "vec/vec.h"
 
@@ -16,7 +17,7 @@
 #define NNL_PROGRAM_ROWS 512
 
 /* Intermediate values below this size live on the stack. */
-#define NNL_PROGRAM_STACK_BYTES 16384
+#define NNL_PROGRAM_STACK_BYTES 8192
 
 #define NNL_GENERIC_FILE "generic/Program.c"
 #include "dtype.h"
@@ -58,6 +59,7 @@ static void T_(run_workers)(void *context, int64_t begin, int64_t end) {
         p->status[w] = NNL_OK;
         for (; row < stop && p->status[w] == NNL_OK; row += p->rows) {
             p->status[w] = T_(run_rows)(p, row, nnl_min(p->rows, stop - row), between);
+            if (row + p->rows < stop && nnl_stopped()) p->status[w] = NNL_EINTR;
         }
     }
 }

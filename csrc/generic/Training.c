@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "base.h"
+#include "call.h"
 #include "gemm/gemm.h"
 #include "generic/pace.h"
 #include "generic/target.h"
@@ -104,31 +105,14 @@ static int T_(begin_update)(nnl_training *t, nnl_optimizer *next, double *factor
                                  threads);
 }
 
-/* Learns from a batch; its loss and right rows are added to `sums`. */
-static int T_(learn)(nnl_training *t, T_(team) *m, nnl_sums *sums, const double *rate,
-                     int threads) {
+/* Adds a batch to the sums, and updates all weights that are not updated yet. From here on the batch is
+ * done whole: nobody stops it. */
+static int T_(finish_batch)(nnl_training *t, T_(team) *m, nnl_sums *sums, const real *loss,
+                            nnl_optimizer *next, double factor, bool early, int threads) {
     const nnl_step *last = &t->steps[t->count - 1];
     const T_(batch) *b = m->b;
     int64_t K = last->outputs;
-    bool team = m->size > 1;
-    real loss[2];
-    int status = team ? T_(team_forward)(m, loss) : T_(alone_forward)(t, b, loss, threads);
-    if (status != NNL_OK) return status;
-    t->last_loss = (double)loss[0];
-    bool counts = loss[1] != 0; /* else no row has a weight: nothing to learn */
-    bool finite = !counts || loss[0] - loss[0] == 0;
-    bool early = counts && finite && T_(has_early)(t);
-    nnl_optimizer next, *update = early ? &next : NULL;
-    double factor;
-    if (rate) t->optimizer->lr = *rate;
-    if (early) status = T_(begin_update)(t, &next, &factor, threads);
-    if (status != NNL_OK) return status;
-    if (counts) {
-        status = team ? T_(team_backward)(m, update) : T_(backward)(t, b, update, threads);
-    }
-    for (int64_t i = 0; i < t->count; i++) t->steps[i].counter += t->steps[i].layer == NNL_DROPOUT;
-    if (status != NNL_OK) return status;
-    if (!finite) return NNL_EFINITE;
+    bool team = m->size > 1, counts = loss[1] != 0;
     if (t->outputs) {
         int64_t row = t->position * t->batch;
         memcpy((real *)t->outputs + row * K, last->output, (size_t)(b->N * K) * sizeof(real));
@@ -137,15 +121,51 @@ static int T_(learn)(nnl_training *t, T_(team) *m, nnl_sums *sums, const double 
         team ? T_(team_correct)(m) : T_(correct_rows)(&t->loss, b->N, K, last->output, b->target);
     T_(add_sums)(&t->loss, b->N, b->target, loss, correct, sums);
     if (!counts) return NNL_OK;
-    if (!early) status = T_(begin_update)(t, &next, &factor, threads);
+    int status = early ? NNL_OK : T_(begin_update)(t, next, &factor, threads);
     if (status != NNL_OK) return status;
     if (team) {
-        T_(team_update)(m, !early, &next, factor);
+        T_(team_update)(m, !early, next, factor);
     } else {
-        T_(update_rest)(t, !early, 1, 0, &next, factor, threads);
+        T_(update_rest)(t, !early, 1, 0, next, factor, threads);
     }
-    *t->optimizer = next;
+    *t->optimizer = *next;
     return NNL_OK;
+}
+
+/* Learns from a batch; its loss and right rows are added to `sums`. Until a weight is updated the batch
+ * may be stopped, and is then as if it had not begun. */
+static int T_(learn)(nnl_training *t, T_(team) *m, nnl_sums *sums, const double *rate,
+                     int threads) {
+    const T_(batch) *b = m->b;
+    bool team = m->size > 1;
+    real loss[2];
+    int status = team ? T_(team_forward)(m, loss) : T_(alone_forward)(t, b, loss, threads);
+    if (status != NNL_OK) return status;
+    if (nnl_stopped()) return NNL_EINTR;
+    t->last_loss = (double)loss[0];
+    bool counts = loss[1] != 0; /* else no row has a weight: nothing to learn */
+    bool finite = !counts || loss[0] - loss[0] == 0;
+    bool early = counts && finite && T_(has_early)(t, b->N);
+    nnl_optimizer next, *update = early ? &next : NULL;
+    double factor = 1;
+    if (rate) t->optimizer->lr = *rate;
+    if (early) status = T_(begin_update)(t, &next, &factor, threads);
+    if (status != NNL_OK) return status;
+    if (early) nnl_hold();
+    if (counts) {
+        status = team ? T_(team_backward)(m, update) : T_(backward)(t, b, update, threads);
+    }
+    if (!early) {
+        if (status == NNL_EINTR || nnl_stopped()) return NNL_EINTR;
+        nnl_hold();
+    }
+    for (int64_t i = 0; i < t->count; i++) t->steps[i].counter += t->steps[i].layer == NNL_DROPOUT;
+    if (status == NNL_OK && !finite) status = NNL_EFINITE;
+    if (status == NNL_OK) {
+        status = T_(finish_batch)(t, m, sums, loss, &next, factor, early, threads);
+    }
+    nnl_release();
+    return status;
 }
 
 /* The batch at t->position. */
@@ -182,6 +202,7 @@ NNL_API int NNL_(Training_evaluate)(nnl_training *t, const nnl_data *data, nnl_s
                                   &t->bad_row, threads);
         }
         if (status != NNL_OK) return status;
+        if (nnl_stopped()) return NNL_EINTR;
         int64_t correct = T_(correct_rows)(&t->loss, N, columns, t->held_output, target);
         T_(add_sums)(&t->loss, N, target, loss, correct, &found);
     }
@@ -202,12 +223,15 @@ static int T_(train)(nnl_training *t, int threads) {
             T_(train_batch)(t, &t->sums[ended], t->rates ? t->rates + t->done : NULL, threads);
         if (status != NNL_OK) return status;
         if (++t->position < batches) continue;
-        t->position = 0;
-        t->epoch++;
         if (t->held_out.rows > 0) {
             status = NNL_(Training_evaluate)(t, &t->held_out, &t->held_sums[ended], threads);
-            if (status != NNL_OK) return status;
+            if (status != NNL_OK) {
+                t->done++; /* the batch; the position stays behind the epoch's last one */
+                return status;
+            }
         }
+        t->position = 0;
+        t->epoch++;
         ended++;
     }
     return NNL_OK;

@@ -208,3 +208,12 @@ static int T_(grad_weight)(const nnl_step *s, int64_t d0, int64_t d1, int64_t N,
     return NNL_(gemm_and_sums)(d1 - d0, K, N, input + d0, 1, D, s->gradOutput, K, 1, gradWeight, K,
                                NULL, NULL, sums, 0, NNL_IDENTITY, threads);
 }
+
+/* Multiply-adds of vectors in one row of a batch, forward. A weight of few columns makes vectors of
+ * its rows. */
+static int64_t T_(row_work)(const nnl_step *s) {
+    if (s->layer != NNL_LINEAR) return 0;
+    bool wide = s->outputs >= VLANES;
+    int64_t vectors = nnl_ceil_div(wide ? s->outputs : s->inputs, VLANES);
+    return (wide ? s->inputs : s->outputs) * vectors;
+}

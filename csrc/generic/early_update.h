@@ -14,6 +14,10 @@
 #define NNL_LARGE_WEIGHT_BYTES (16 << 20)
 #define NNL_STRIP_BYTES (2 << 20)
 
+/* An update that has begun cannot be stopped, so weights of batches of more work than this, in multiply-adds
+ * of vectors (0.2 s of one thread), wait for all gradients, where time is in products anyway. */
+#define NNL_LONG_WORK 8e8
+
 /* True for a weight that is large, and trained. */
 static bool T_(is_large)(const nnl_step *s) {
     return s->layer == NNL_LINEAR && s->gradWeight &&
@@ -26,9 +30,13 @@ static bool T_(is_early)(const nnl_training *t, const nnl_step *s) {
     return t->shared > 1 ? s->layer == NNL_LINEAR && s > t->steps : T_(is_large)(s);
 }
 
-/* True where a weight of the network is updated early: not before all gradients are known, if they
- * are clipped by their norm. */
-static bool T_(has_early)(const nnl_training *t) {
+/* True where a weight of the network is updated early, with a batch of N rows: not before all gradients
+ * are known, if they are clipped by their norm. */
+static bool T_(has_early)(const nnl_training *t, int64_t N) {
+    double work = 0;
+    for (int64_t i = 0; i < t->count; i++)
+        work += 2 * (double)N * (double)T_(row_work)(&t->steps[i]);
+    if (work > NNL_LONG_WORK) return false;
     for (int64_t i = 0; i < t->count && t->optimizer->clip_norm <= 0; i++) {
         if (T_(is_early)(t, &t->steps[i])) return true;
     }

@@ -34,15 +34,6 @@ typedef struct {
     T_(found) found[NNL_TEAM];
 } T_(team);
 
-/* Multiply-adds of vectors in one row of a batch, forward. A weight of few columns makes vectors of
- * its rows. */
-static int64_t T_(row_work)(const nnl_step *s) {
-    if (s->layer != NNL_LINEAR) return 0;
-    bool wide = s->outputs >= VLANES;
-    int64_t vectors = nnl_ceil_div(wide ? s->outputs : s->inputs, VLANES);
-    return (wide ? s->inputs : s->outputs) * vectors;
-}
-
 /* Threads that a batch of N rows is worth; 1 where it cannot be shared. */
 static int64_t T_(team_size)(const nnl_training *t, const T_(batch) *b, int threads) {
     const nnl_step *first = t->steps;

@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 flags="-std=c11 -O2 -ffp-contract=off -fno-math-errno -fno-trapping-math -Icsrc"
-flags="$flags -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Werror -c -o /dev/null"
+flags="$flags -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wframe-larger-than=16384 -Werror -c -o /dev/null"
 check() { # compiler and the flags of an instruction set
     find csrc -name '*.c' -print0 |
         xargs -0 -n 1 -P "$(nproc)" "$@" $flags -pthread -DNNL_THREADS_POOL

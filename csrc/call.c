@@ -1,0 +1,96 @@
+/* call.c: the calls that threads are in, and whether these are to end; see call.h. */
+#include "call.h"
+
+#include <math.h>
+#include <stdatomic.h>
+#include <stddef.h>
+
+#include "base.h"
+#include "small_code.h"
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+static uint64_t this_thread(void) { return (uint64_t)(uintptr_t)pthread_self(); }
+#else
+static uint64_t this_thread(void) { return 0; }
+#endif
+
+/* Seconds between two questions, of which an answer may take a twentieth: where another thread keeps
+ * Python's lock it is waited for. */
+#define ASK_SECONDS 0.05
+#define ANSWER_SHARE 20.0
+#define MOST_SECONDS 0.1
+
+static int (*ask)(void);     /* written when the binding is loaded */
+static uint64_t main_thread; /* the only one that asks */
+
+static _Thread_local nnl_call *this_call;
+static _Thread_local int held;
+
+NNL_API void nnl_watch(int (*asked)(void), uint64_t thread) {
+    ask = asked;
+    main_thread = thread;
+}
+
+void nnl_set_main_thread(void) { main_thread = this_thread(); }
+
+void nnl_begin_call(nnl_call *call) {
+    call->mode = nnl_enter_mode();
+    call->outer = this_call;
+    call->owner = &this_call;
+    call->held = held;
+    call->next = 0;
+    atomic_init(&call->stopped, false);
+    this_call = call;
+    held = 0;
+}
+
+int nnl_end_call(nnl_call *call, int status) {
+    this_call = call->outer;
+    held = call->held;
+    nnl_leave_mode(call->mode);
+    return atomic_load_explicit(&call->stopped, memory_order_relaxed) ? NNL_EINTR : status;
+}
+
+nnl_call *nnl_this_call(void) { return this_call; }
+
+nnl_part nnl_begin_part(nnl_call *call) {
+    nnl_part part = {this_call, nnl_enter_mode()};
+    this_call = call;
+    return part;
+}
+
+void nnl_end_part(nnl_part part) {
+    this_call = part.before;
+    nnl_leave_mode(part.mode);
+}
+
+void nnl_hold(void) { held++; }
+void nnl_release(void) { held--; }
+
+/* Asks, where it is time to; true when the call is to end. */
+static bool asked_to_stop(nnl_call *call) {
+    double now = nnl_seconds();
+    if (call->next == 0) {
+        call->next = ask && this_thread() == main_thread ? now + ASK_SECONDS : (double)INFINITY;
+        return false;
+    }
+    if (now < call->next) return false;
+    bool stop = ask() != 0;
+    double after = nnl_seconds(), pause = ANSWER_SHARE * (after - now);
+    call->next = after + (pause < ASK_SECONDS    ? ASK_SECONDS
+                          : pause < MOST_SECONDS ? pause
+                                                 : MOST_SECONDS);
+    if (stop) atomic_store(&call->stopped, true);
+    return stop;
+}
+
+bool nnl_stopped(void) {
+    nnl_call *call = this_call;
+    if (!call || held) return false;
+    if (atomic_load_explicit(&call->stopped, memory_order_relaxed)) return true;
+    return call->owner == &this_call && asked_to_stop(call);
+}
+
+NNL_API uint64_t nnl_enter_standard_mode(void) { return (uint64_t)nnl_enter_mode(); }
+NNL_API void nnl_restore_mode(uint64_t mode) { nnl_leave_mode((nnl_mode)mode); }
