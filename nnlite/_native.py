@@ -271,6 +271,12 @@ def interruption() -> BaseException:
     return _raised.pop() if _raised else Stopped()
 
 
+def raise_kept() -> None:
+    """Raises what a handler of signals raised while C ran, where nobody has done so."""
+    if _raised:
+        raise _raised.pop()
+
+
 def build_facts() -> dict[str, Any]:
     """What the loaded extension was compiled with."""
     return {

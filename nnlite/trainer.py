@@ -200,6 +200,9 @@ class Trainer:
                 f"{name}. No parameter has changed. Lower the learning rate, clip gradients, or "
                 "look for inf and NaN in the data"
             ) from None
+        except _native.Stopped:
+            _native.raise_kept()
+            raise
 
     def runner(self, rows: Rows, batch: int, key: Any = "fit") -> Program | Eager:
         """What trains on such rows: the program, compiled once, or the modules."""

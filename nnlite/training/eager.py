@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from .. import _check, _native
+from ..nn.dropout import Dropout
 from ..nn.losses import Loss
 from ..nn.module import Module, converted
 from ..optim import Optimizer
@@ -72,6 +73,8 @@ class Eager:
 
     def __init__(self, model: Module, loss: Loss, optimizer: Optimizer, batch: int) -> None:
         self.model, self.loss, self.optimizer, self.batch = model, loss, optimizer, batch
+        self._random = [module for module in model.modules() if isinstance(module, Dropout)]
+        self.done = 0  # batches of the last run
 
     def run(
         self,
@@ -94,16 +97,28 @@ class Eager:
             NotFiniteError: the loss of a batch is not finite; the batches before it are done.
         """
         total = len(rows.x) if order is None else len(order)
+        self.done = 0
         for batch in range(first, first + count):
             begin = batch * self.batch
             end = min(begin + self.batch, total)
             taken = self._take(rows, order, begin, end)
             if rates is not None:
                 self.optimizer._set_rate(float(rates[batch - first]))
-            value, weight, output = train_batch(self.model, self.loss, self.optimizer, taken, batch)
+            value, weight, output = self._train(taken, batch)
             add_batch(sums, self.loss, value, weight, output, taken.y)
             if outputs is not None:
                 outputs[begin:end] = output
+            self.done += 1
+
+    def _train(self, rows: Rows, batch: int) -> tuple[float, float, np.ndarray]:
+        """One step; one that is stopped has drawn no mask."""
+        steps = [module.step for module in self._random]
+        try:
+            return train_batch(self.model, self.loss, self.optimizer, rows, batch)
+        except KeyboardInterrupt:
+            for module, step in zip(self._random, steps, strict=True):
+                module.step = step
+            raise
 
     def _take(self, rows: Rows, order: np.ndarray | None, begin: int, end: int) -> Rows:
         dtype = self.optimizer.dtype

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import _native
 from ..data import permutation
 from .program import Program
 from .rows import NotFiniteError, Rows
 
 if TYPE_CHECKING:
     from .fit import Fit
+    from .interrupts import Interrupts
 
 
 class EpochRun:
@@ -54,7 +56,8 @@ class EpochRun:
         self.runner.prepare(at.epoch, at.batch, count, epochs, at.sums, self.fit.rates(count))
 
     def end(self, status: int, seconds: float) -> None:
-        """Takes over what C did: sums, epochs that ended, position; raises what went wrong."""
+        """Takes over what C did: sums, epochs that ended, position; raises what went wrong, other
+        than that it was stopped."""
         fit, at, runner = self.fit, self.fit.at, self.runner
         done = runner.done
         each = seconds / max(done, 1)
@@ -76,17 +79,45 @@ class EpochRun:
             fit.show_running()
         fit.samples(reached, batch)
         try:
-            runner.require(status)
+            runner.require(0 if status == _native.EINTR else status)
         except NotFiniteError as error:
             fit.not_finite(error)
         fit.checkpoint_if_due(epoch_ended=bool(ended))
 
 
+    @property
+    def ready(self) -> bool:
+        """Whether something is left to do."""
+        return (self.left > 0 or self.unevaluated) and not self.fit.trainer.stop
+
+    @property
+    def unevaluated(self) -> bool:
+        """Whether the batches of an epoch are done, and its evaluation was stopped."""
+        return bool(self.fit.at.batch == self.batches)
+
+    def evaluate(self, interrupts: Interrupts) -> None:
+        """Ends an epoch whose evaluation was stopped; does nothing where it is stopped again."""
+        fit, held_out = self.fit, self.fit.plan.data.held_out
+        interrupts.answer()
+        with interrupts.stoppable():
+            try:
+                held = None if held_out is None else self.runner.measure(held_out)
+            except _native.Stopped:
+                return
+        fit.end_epoch(held, fit.at.steps)
+        fit.checkpoint_if_due(epoch_ended=True)
+
+
 def run_alone(run: EpochRun, clock: Any) -> None:
     """Runs one network to its end, or until its trainer is told to stop."""
     fit = run.fit
-    while run.left and not fit.trainer.stop:
+    while run.ready:
+        if run.unevaluated:
+            run.evaluate(fit.interrupts)
+            continue
         run.begin(fit.due(run.most()))
         start = clock()
-        status = run.runner.run_prepared()
+        with fit.interrupts.stoppable():
+            status = run.runner.run_prepared()
         run.end(status, clock() - start)
+        _native.raise_kept()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
+from .. import _native
 from ..callbacks import Callbacks
 from ..data import permutation
 from ..history import History
@@ -142,6 +143,7 @@ class Fit:
 
     def _epoch(self) -> None:
         at, trainer = self.at, self.trainer
+        self.interrupts.answer()
         trainer.epoch = at.epoch + 1
         if at.batch == 0:
             for metric in self.plan.metrics:
@@ -152,13 +154,25 @@ class Fit:
             if trainer.stop:
                 return
         start = time.perf_counter()
-        held = None
-        if self.plan.data.held_out is not None:
-            self._metric_values = {metric.name: metric.value() for metric in self.plan.metrics}
-            held = trainer.measure(self.plan.data.held_out, self.plan.metrics)
+        try:
+            held = self._measure_held_out()
+        except _native.Stopped:
+            return  # and again from here on
         at.seconds += time.perf_counter() - start
         self.end_epoch(held, at.steps)
         self.checkpoint_if_due(epoch_ended=True)
+
+    def _measure_held_out(self) -> Sums | None:
+        """The sums on the rows held out. What a metric has counted cannot be counted again, nor can
+        rows that have gone by be had again: there Ctrl-C waits."""
+        plan, measure = self.plan, self.trainer.measure
+        if plan.data.held_out is None:
+            return None
+        if plan.metrics or not plan.data.in_ram:
+            self._metric_values = {metric.name: metric.value() for metric in plan.metrics}
+            return measure(plan.data.held_out, plan.metrics)
+        with self.interrupts.stoppable():
+            return measure(plan.data.held_out, ())
 
     def _run_chunk(self, chunk: Chunk, runner: Program | Eager, batches: int) -> None:
         outputs = self._room(chunk) if self.plan.metrics else None
@@ -166,18 +180,25 @@ class Fit:
         while first < batches and not self.trainer.stop:
             count = self.due(batches - first if isinstance(runner, Program) else 1)
             start = time.perf_counter()
+            rates = self.rates(count)
             try:
-                runner.run(
-                    chunk.rows, chunk.order, first, count, self.at.sums, self.rates(count), outputs
-                )
+                with self.interrupts.stoppable():
+                    runner.run(
+                        chunk.rows, chunk.order, first, count, self.at.sums, rates, outputs
+                    )
             except NotFiniteError as error:
                 self.advance(error.batch - first, 0.0)
                 self.at.batch += error.batch - first
                 self.not_finite(error)
+            except _native.Stopped:
+                count = runner.done
             seconds = time.perf_counter() - start
             self.advance(count, seconds)
             self.at.seconds += seconds
             self.at.batch += count
+            if count == 0:
+                _native.raise_kept()
+                continue
             begin, first = first * size, first + count
             end = min(first * size, chunk.size)
             self.show_running()
@@ -185,6 +206,7 @@ class Fit:
             if outputs is not None:
                 self._update_metrics(chunk, outputs, begin, end, size)
             self._after_batches()
+            _native.raise_kept()
 
     def _room(self, chunk: Chunk) -> np.ndarray:
         """Where the outputs of a chunk's rows go, for the metrics."""

@@ -1,11 +1,17 @@
-"""Ctrl-C during a fit: answered between two batches, where model and position fit together."""
+"""Ctrl-C during a fit: answered between two batches, where model and position fit together.
+
+A batch that runs for long is stopped (csrc/call.h) and is then as if it had not begun."""
 
 from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
+
+from .. import _native
 
 
 class Interrupts:
@@ -17,6 +23,7 @@ class Interrupts:
     def __init__(self) -> None:
         self._pending: tuple[int, FrameType | None] | None = None
         self._handler: Any = None
+        self._stoppable = False
 
     def __enter__(self) -> Interrupts:
         handler = signal.getsignal(signal.SIGINT)
@@ -31,6 +38,18 @@ class Interrupts:
             self._handler(number, frame)
         else:
             self._pending = (number, frame)
+            _native.wish_to_stop(self._stoppable)
+
+    @contextmanager
+    def stoppable(self) -> Iterator[None]:
+        """Within, SIGINT ends a call into C that runs for long, by `Stopped` or the status EINTR."""
+        self._stoppable = True
+        _native.wish_to_stop(self._pending is not None)
+        try:
+            yield
+        finally:
+            self._stoppable = False
+            _native.wish_to_stop(False)
 
     def answer(self) -> None:
         """Calls the handler, which by default raises KeyboardInterrupt, where SIGINT came."""

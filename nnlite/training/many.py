@@ -198,15 +198,21 @@ def _run_side_by_side(
 ) -> None:
     """Slice after slice of all networks, until each has ended or stopped."""
     active = runs
-    while active:
+    while active := [run for run in active if run.ready]:
         interrupts.answer()
+        stopped = [run for run in active if run.unevaluated]
+        if stopped:
+            for run in stopped:
+                run.evaluate(interrupts)
+            continue
         threads = min(_State.threads, len(active))
         for run in active:
             run.fit.slice_seconds = ROUND_SECONDS * threads / len(active)
             run.begin(run.fit.due(run.most()))
         start = time.perf_counter()
         trainings = [run.runner.training for run in active]
-        _native.run_side_by_side(active[0].runner.dtype, trainings, _State.threads)
+        with interrupts.stoppable():
+            _native.run_side_by_side(active[0].runner.dtype, trainings, _State.threads)
         seconds = (time.perf_counter() - start) * threads
         batches = max(sum(run.runner.done for run in active), 1)
         for run in active:
@@ -218,7 +224,7 @@ def _run_side_by_side(
                 number = fits.index(run.fit)
                 warnings.warn(f"fit_many: model {number}: {error}", RuntimeWarning, stacklevel=4)
             progress.advance(run.runner.done * run.fit.plan.batch_size)
-        active = [run for run in active if run.left and not run.fit.trainer.stop]
+        _native.raise_kept()
 
 
 class Ensemble:

@@ -355,6 +355,8 @@ class Program:
 
     def require(self, status: int) -> None:
         """Raises what a status other than 0 says."""
+        if status == _native.EINTR:
+            raise _native.Stopped
         if status == _native.EFINITE:
             raise NotFiniteError(self.last_loss, int(self.training.position))
         if status == _native.EINDEX:
@@ -390,6 +392,8 @@ class Program:
         held, found = _native.structs("data", 1), _native.structs("sums", 1)
         self._measured(held[0], rows)
         status = self._kernels.Training_evaluate(self.training, held, found, _State.threads)
+        if status == _native.EINTR:
+            raise _native.interruption()
         self.require(status)
         return Sums().read(found[0])
 
@@ -446,6 +450,8 @@ class Program:
                 arena.changed[0] = now
             if self._random and not failed:  # who tries again draws the same masks
                 self.settle()
+        if failed == _native.EINTR:
+            raise _native.interruption()
         return None if failed else self.training.last_loss
 
     def _fit_shapes(self, x: tuple[int, ...], y: tuple[int, ...]) -> bool:
