@@ -29,6 +29,9 @@ struct nnl_call {
 void nnl_begin_call(nnl_call *call);
 int nnl_end_call(nnl_call *call, int status);
 
+/* The number rounded to float in the default mode. */
+float nnl_to_float(double number);
+
 /* The call that this thread works for, or NULL; and for a worker, to take part in it: begin returns
  * what end puts back. Also sets the arithmetic mode. */
 nnl_call *nnl_this_call(void);

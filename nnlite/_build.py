@@ -122,6 +122,9 @@ def glue(cdef: str) -> str:
     lines = [f"#define {name}(...) NNL_CALL({name}(__VA_ARGS__))" for name in kernels]
     # The glue only converts arguments: -Os makes it two thirds as large, and no slower.
     head = ['#pragma GCC optimize("Os")', '#include "nnlite.h"', '#include "call.h"']
+    # Python's numbers are rounded to float before the call, and must be in the same mode.
+    head += ["#undef _cffi_to_c_float"]
+    head += ["#define _cffi_to_c_float(number) nnl_to_float(PyFloat_AsDouble(number))"]
     return "\n".join([*head, f"#define NNL_CALL(body) {around}", *lines])
 
 

@@ -7,15 +7,18 @@ set; all give the same bits. The best one that the processor runs is loaded once
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import os
 import sys
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
+from types import SimpleNamespace
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
@@ -264,6 +267,25 @@ def fail(operation: str, status: int, detail: str = "") -> NoReturn:
     text = _build.text(common.status_text(status))
     kind = {ENOMEM: MemoryError, EINDEX: IndexError}.get(status, ValueError)
     raise kind(f"{operation}: {detail or text}")
+
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def in_standard_mode(function: Function) -> Function:
+    """The function, for what NumPy computes in it: in the arithmetic mode in which every kernel
+    computes by itself (csrc/mode.h), whatever that of the caller is."""
+    enter, restore = common.enter_standard_mode, common.restore_mode
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        before = enter()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            restore(before)
+
+    return run  # type: ignore[return-value]
 
 
 def interruption() -> BaseException:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _check
+from . import _check, _native
 from . import callbacks as _callbacks
 from . import metrics as _metrics
 from ._config import check_seed
@@ -219,6 +219,7 @@ class Trainer:
 
     # Fit.
 
+    @_native.in_standard_mode
     def fit(
         self,
         X: Any,
@@ -431,6 +432,7 @@ class Trainer:
 
     # Measuring.
 
+    @_native.in_standard_mode
     def evaluate(
         self, X: Any, y: Any, sample_weight: Any = None, metrics: Sequence[Any] = ()
     ) -> dict[str, Any]:

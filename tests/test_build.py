@@ -116,8 +116,13 @@ def test_show_config(capsys):
 
 
 @pytest.mark.parametrize(
-    "value, threads", [("5", 5), ("2,3", 2), ("0", None), ("many", None), ("", None)]
-)
+    "value, threads",
+    [
+        ("5", 5), ("2,3", 2), (" 3 ", 3), ("+4", 4), ("007", 7), ("0", None), ("many", None),
+        ("", None), ("-2", None), ("²", None), ("٣", None), ("1" * 5000, 1024), ("1025", 1024),
+        ("99999999999999999999", 1024), ("2.5", None), (",4", None),
+    ],
+)  # fmt: skip
 def test_the_number_of_threads_at_the_start(value, threads):
     program = "import nnlite; from nnlite import _config as c; "
     program += "print(nnlite.get_num_threads(), c.available_cores())"

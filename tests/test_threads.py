@@ -135,3 +135,66 @@ for _ in range(20):
 print(os.sched_getaffinity(int(worker)) == os.sched_getaffinity(0))
 """
     assert run_python(program).stdout == "True\n"
+
+
+LIMIT = """
+import resource, os
+import numpy as np, nnlite as nn
+from nnlite import functional as F
+a = np.ones((512, 512), np.float32)
+nn.set_num_threads(1)
+F.matmul(a, a)
+pages = int(open("/proc/self/statm").read().split()[0])
+room = pages * resource.getpagesize() + (64 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (room, room))
+before = len(os.listdir("/proc/self/task"))
+nn.set_num_threads(9)
+print(all(F.matmul(a, a)[0, 0] == 512 for _ in range(20)))
+print(len(os.listdir("/proc/self/task")) - before)
+"""
+
+
+@linux
+@threaded
+def test_eight_workers_in_64_megabytes_of_addresses():
+    found = run_python(LIMIT)
+    assert found.stdout == "True\n8\n", found.stderr
+
+
+STACK = """
+import sys, threading
+sys.path.insert(0, TESTS)
+import numpy as np, nnlite as nn
+from helpers import BUILDS, DTYPES, call
+from kernel_table import TABLE, Draw, takes_threads
+SIZES = {1: (4001,), 2: (70, 53), 3: (146, 60, 70)}
+def kernels(isa):
+    for name, line in TABLE.items():
+        for dtype in DTYPES:
+            for seed in range(3):
+                arguments = line.arguments(Draw(seed, dtype), *SIZES[len(line.letters)])
+                call(isa, dtype, name, *arguments, threads=2 if takes_threads(name) else None)
+def training():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(64, 30)).astype(np.float32), rng.integers(0, 3, 64)
+    model = nn.Sequential(nn.Linear(30, 40), nn.ReLU(), nn.Dropout(0.1), nn.Linear(40, 3))
+    trainer = nn.Trainer(model, nn.SoftmaxCE(), nn.optim.Adam(model.parameters(), lr=1e-3))
+    trainer.fit(X, y, 2, 16, (X, y), verbose=0, sample_weight=np.ones(64))
+    model.predict(X)
+calls = [(kernels, isa) for isa in BUILDS] + [(training,)]
+training()  # what is imported then need not fit
+threading.stack_size(64 << 10)
+done = []
+for call_one, *rest in calls:
+    thread = threading.Thread(target=lambda: (call_one(*rest), done.append(1)))
+    thread.start()
+    thread.join()
+print(len(done) == len(calls))
+"""
+
+
+@linux
+def test_a_thread_with_a_small_stack():
+    """No kernel needs more of the caller's stack than 64 KiB, Python's frames included."""
+    found = run_python(STACK.replace("TESTS", repr(__file__.rpartition("/")[0])))
+    assert found.stdout == "True\n", found.stderr[-2000:]

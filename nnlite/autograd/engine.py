@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from .. import _native
 from .node import ANOMALY, FORWARD, GRAD, PLAIN, TANGENT, Leaf, Mode, Node, state
 from .operation import Outputs, as_tensor
 from .tensor import Tensor, shared, wrap
@@ -242,6 +243,7 @@ def backward(output: Tensor, gradient: Any, retain_graph: bool | None, create_gr
         leaf.add(g)
 
 
+@_native.in_standard_mode
 def run(
     roots: list[tuple[Any, Tensor]],
     retain: bool,

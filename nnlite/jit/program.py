@@ -113,6 +113,8 @@ class Program:
         status = self._kernel(count, steps, len(self.places), table, _State.threads)
         if status:
             self._pool.append(work)
+            if status == _native.EINTR:
+                raise _native.interruption()
             return None
         out = wrap(work.result.copy())
         for module, place in self.losses:

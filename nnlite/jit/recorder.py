@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from .. import _native
 from ..autograd.node import GRAD, state
 from ..autograd.operation import as_tensor, on_graph
 from ..autograd.tensor import Tensor
@@ -119,10 +120,12 @@ class JitProgram:
             return self._as_it_is(args, kwargs, program[0])
         return self._record(place, args, tensors)
 
+    @_native.in_standard_mode
     def _as_it_is(self, args: Any, kwargs: Any, why: str) -> Any:
         self.why = why
         return self.function(*_as_tensors(args), **kwargs)
 
+    @_native.in_standard_mode
     def _record(self, place: Any, args: Any, tensors: list[Tensor]) -> Any:
         """The result of a call, and the program for more of its kind."""
         full = _as_tensors(args)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _check
+from .. import _check, _native
 from ..nn.parameter import Parameter
 from .optimizer import Optimizer, Setting
 
@@ -72,6 +72,7 @@ class LBFGS(Optimizer):
             history_size=_check.size("LBFGS", "history_size", history_size),
         )
 
+    @_native.in_standard_mode
     def step(self, closure: Callable[[], float] | None = None) -> float:  # type: ignore[override]
         """Minimises what closure returns, for at most max_iter iterations.
 

@@ -15,6 +15,7 @@ from . import losses
 from .rows import NotFiniteError, Rows, Sums, class_counts, ignored
 
 
+@_native.in_standard_mode
 def train_batch(
     model: Module, loss: Loss, optimizer: Optimizer, rows: Rows, batch: int = 0
 ) -> tuple[float, float, np.ndarray]:

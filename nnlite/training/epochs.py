@@ -84,7 +84,6 @@ class EpochRun:
             fit.not_finite(error)
         fit.checkpoint_if_due(epoch_ended=bool(ended))
 
-
     @property
     def ready(self) -> bool:
         """Whether something is left to do."""

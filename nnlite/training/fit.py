@@ -183,9 +183,7 @@ class Fit:
             rates = self.rates(count)
             try:
                 with self.interrupts.stoppable():
-                    runner.run(
-                        chunk.rows, chunk.order, first, count, self.at.sums, rates, outputs
-                    )
+                    runner.run(chunk.rows, chunk.order, first, count, self.at.sums, rates, outputs)
             except NotFiniteError as error:
                 self.advance(error.batch - first, 0.0)
                 self.at.batch += error.batch - first

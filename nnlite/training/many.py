@@ -27,6 +27,7 @@ from .rows import Rows
 ROUND_SECONDS = 0.05  # of all threads between two looks from Python
 
 
+@_native.in_standard_mode
 def fit_many(
     models: Sequence[Module],
     loss: Any,
