@@ -17,8 +17,6 @@ import weakref
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any, NoReturn, TypeVar
-from types import SimpleNamespace
-from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
@@ -141,8 +139,8 @@ def _keep(kind: Any, error: BaseException, traceback: Any) -> None:
 
 
 def _asked() -> int:
-    """Whether the call of the main thread should end: C asks every 50 ms. As in any Python function,
-    handlers of signals run first; what they raise goes to `_keep`, and ends the call."""
+    """Whether the call of the main thread should end: C asks every 50 ms. As in any function of
+    Python handlers of signals run first; what they raise goes to `_keep`, and ends the call."""
     return _wishes[0]
 
 

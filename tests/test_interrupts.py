@@ -32,7 +32,7 @@ def _handler_put_back():
 
 
 def interrupted(call: Callable[[], Any], error: type[BaseException], after: float = 0.2) -> None:
-    """The call raises that error, soon after SIGINT came; a process may be slow, not seconds slow."""
+    """The call raises that error soon after SIGINT came; the machine may be busy."""
     sent = [0.0]
 
     def send() -> None:
@@ -70,7 +70,7 @@ def test_a_product_ends(factors, threads):
 
 def test_products_of_every_kind_end(factors):
     nn.set_num_threads(2)
-    a, b = factors
+    a, _ = factors
     y = np.ones((30_000, 4096), F32)
     weight = nn.Linear(2048, 4096)
     weight.forward(a[:2])
@@ -84,14 +84,14 @@ def test_products_of_every_kind_end(factors):
 
 
 def test_another_exception_of_the_handler(factors):
-    class Own(Exception):
+    class OwnError(Exception):
         pass
 
     def handler(number, frame):
-        raise Own
+        raise OwnError
 
     signal.signal(signal.SIGINT, handler)
-    interrupted(lambda: F.matmul(*factors), Own)
+    interrupted(lambda: F.matmul(*factors), OwnError)
 
 
 def products(factors) -> bytes:

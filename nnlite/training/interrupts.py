@@ -42,7 +42,7 @@ class Interrupts:
 
     @contextmanager
     def stoppable(self) -> Iterator[None]:
-        """Within, SIGINT ends a call into C that runs for long, by `Stopped` or the status EINTR."""
+        """Within, SIGINT ends a call into C that takes long, by `Stopped` or the status EINTR."""
         self._stoppable = True
         _native.wish_to_stop(self._pending is not None)
         try:
