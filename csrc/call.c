@@ -52,12 +52,7 @@ int nnl_end_call(nnl_call *call, int status) {
     return atomic_load_explicit(&call->stopped, memory_order_relaxed) ? NNL_EINTR : status;
 }
 
-float nnl_to_float(double number) {
-    nnl_mode before = nnl_enter_mode();
-    volatile float rounded = (float)number;
-    nnl_leave_mode(before);
-    return rounded;
-}
+float nnl_to_float(double number) { return (float)number; }
 
 nnl_call *nnl_this_call(void) { return this_call; }
 

@@ -29,7 +29,7 @@ struct nnl_call {
 void nnl_begin_call(nnl_call *call);
 int nnl_end_call(nnl_call *call, int status);
 
-/* The number rounded to float in the default mode. */
+/* The number rounded to float, in the mode of the thread: for arguments of a call that has begun. */
 float nnl_to_float(double number);
 
 /* The call that this thread works for, or NULL; and for a worker, to take part in it: begin returns

@@ -95,7 +95,11 @@ def isas() -> list[str]:
 
 
 def declarations(header: str) -> str:
-    """The `cdef` of the binding: the header's common part, and the typed part for each type."""
+    """The `cdef` of the binding: the header's common part, and the typed part for each type.
+
+    A `real` that is one number is a double here: Python's number is rounded to float inside the
+    call, in its arithmetic mode, and not by the binding in the caller's.
+    """
     header = re.sub(r"/\*(?! ---- ).*?\*/", "", header, flags=re.DOTALL)
 
     def part(name: str) -> str:
@@ -104,28 +108,33 @@ def declarations(header: str) -> str:
             raise SystemExit(f"csrc/nnlite.h: the part '{name}' was not found; restore its marker")
         return match[1]
 
+    each = re.sub(r"\breal (?=\w)", "double ", part("for each"))
     typed = [
-        re.sub(r"NNL_\((\w+)\)", rf"nnl_\1_{suffix}", re.sub(r"\breal\b", ctype, part("for each")))
+        re.sub(r"NNL_\((\w+)\)", rf"nnl_\1_{suffix}", re.sub(r"\breal\b", ctype, each))
         for ctype, suffix in (("float", "f32"), ("double", "f64"))
     ]
     return "\n".join([part("common"), *typed])
 
 
-def glue(cdef: str) -> str:
+def glue(header: str) -> str:
     """The C text before the binding: each kernel is called between the begin and the end of a call
-    (csrc/call.h), which set the arithmetic mode and listen to Ctrl-C."""
-    kernels = re.findall(r"^int (nnl_\w+_f(?:32|64))\(", cdef, re.MULTILINE)
+    (csrc/call.h), which set the arithmetic mode and listen to Ctrl-C; numbers that are `real` are
+    rounded there."""
     around = (
         "__extension__({ nnl_call nnl_now; nnl_begin_call(&nnl_now); "
         "nnl_end_call(&nnl_now, (body)); })"
     )
-    lines = [f"#define {name}(...) NNL_CALL({name}(__VA_ARGS__))" for name in kernels]
     # The glue only converts arguments: -Os makes it two thirds as large, and no slower.
-    head = ['#pragma GCC optimize("Os")', '#include "nnlite.h"', '#include "call.h"']
-    # Python's numbers are rounded to float before the call, and must be in the same mode.
-    head += ["#undef _cffi_to_c_float"]
-    head += ["#define _cffi_to_c_float(number) nnl_to_float(PyFloat_AsDouble(number))"]
-    return "\n".join([*head, f"#define NNL_CALL(body) {around}", *lines])
+    lines = ['#pragma GCC optimize("Os")', '#include "nnlite.h"', '#include "call.h"']
+    lines.append(f"#define NNL_CALL(body) {around}")
+    for name, arguments in re.findall(r"^int NNL_\((\w+)\)\((.*?)\);", header, re.DOTALL | re.M):
+        names = re.findall(r"(\w+)\s*(?:,|$)", arguments)
+        numbers = re.findall(r"\breal (\w+)", arguments)
+        for suffix, rounding in (("f32", "nnl_to_float"), ("f64", "")):
+            given = [f"{rounding}({x})" if x in numbers else f"({x})" for x in names]
+            call = f"nnl_{name}_{suffix}({', '.join(given)})"
+            lines.append(f"#define nnl_{name}_{suffix}({', '.join(names)}) NNL_CALL({call})")
+    return "\n".join(lines)
 
 
 def compiler() -> list[str]:
@@ -181,7 +190,8 @@ def extensions() -> list[Any]:
     threads = thread_flags(compiler())
     sanitize = SANITIZERS if os.environ.get("NNLITE_SANITIZE") == "1" else []
     strip = ["-Wl,-s"] if sys.platform == "linux" else []
-    cdef = declarations((CSRC / "nnlite.h").read_text())
+    header = (CSRC / "nnlite.h").read_text()
+    cdef = declarations(header)
     made = []
     for isa in isas():
         builder = cffi.FFI()
@@ -189,7 +199,7 @@ def extensions() -> list[Any]:
         builder.cdef('extern "Python" int nnlite_asked(void);')
         builder.set_source(
             f"nnlite._kernels_{isa}",
-            glue(cdef),
+            glue(header),
             sources=sources(),
             include_dirs=["csrc"],
             extra_compile_args=[*FLAGS, *ISA_FLAGS[isa], *threads, *sanitize],

@@ -1,7 +1,8 @@
 """Stateless functions on arrays: one checked call of a C kernel each.
 
 Arrays are C-contiguous float32 or float64; results are new arrays unless `out` is given. What the
-kernels refuse is listed in `nnlite._check`; nothing is written when an exception is raised.
+kernels refuse is listed in `nnlite._check`; nothing is written when an exception is raised, but
+where Ctrl-C ends a long call: `out` then holds anything.
 Called with a Tensor or Parameter, a function gives a Tensor and records the call (nnlite.autograd).
 """
 

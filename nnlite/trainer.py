@@ -278,6 +278,9 @@ class Trainer:
             FloatingPointError: the loss of a batch is not finite; the message names the place and
                 the largest gradient. The weights are those before that batch.
             CheckpointError: resume from a file that is no checkpoint of this training.
+            KeyboardInterrupt: after Ctrl-C, also within a batch that takes long, which is then as
+                if it had not begun: weights, optimiser, random streams and position belong
+                together, and `resume=True` goes on to the same bits.
         """
         epochs = _check.size("fit", "epochs", epochs)
         batch_size = _check.size("fit", "batch_size", batch_size)

@@ -2,7 +2,7 @@
 
 The batches of a slice run without Python in between (one C call where there is a program). A slice
 ends where something is due: a callback, a checkpoint, the end of the epoch, or SLICE_SECONDS, so
-that Ctrl-C is answered between two batches.
+that Ctrl-C is answered between two batches; a batch that takes longer is stopped (interrupts.py).
 """
 
 from __future__ import annotations
