@@ -233,3 +233,12 @@ def test_days_in_arrays(tmp_path):
     table = load_table(tmp_path / "a.npz", target="y", skip_unusable=True)
     assert table.schema.kinds == {"day": "date", "x": "number", "y": "categories"}
     assert table.features == ["x"]
+
+
+def test_many_columns(tmp_path):
+    """No step of the reader looks at all names for each name."""
+    names, ones = ",".join(f"c{i}" for i in range(20_000)), ",".join(["1"] * 20_000)
+    path = write(tmp_path, f"{names}\n{ones}\n{ones}\n")
+    table = load_table(path, target=-1)
+    assert table.X.shape == (2, 19_999) and table.features[-1] == "c19998"
+    assert table.schema.read(path)[0].shape == (2, 19_999)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
@@ -107,7 +108,8 @@ class Schema:
     def _places(self, file: TableFile) -> list[int]:
         """Where the columns are in a file."""
         if file.named:
-            missing = [name for name in self.columns if name not in file.names]
+            places = {name: i for i, name in enumerate(file.names)}
+            missing = [name for name in self.columns if name not in places]
             if missing:
                 hint = ""
                 if any(number_of(name) is not None for name in file.names):
@@ -116,10 +118,11 @@ class Schema:
                     f"missing column{'s' * (len(missing) > 1)} {listed(missing)}; it has "
                     f"{listed(file.names)}{hint}"
                 )
-            doubled = [name for name in self.columns if file.names.count(name) > 1]
+            counts = Counter(file.names)
+            doubled = [name for name in self.columns if counts[name] > 1]
             if doubled:
                 raise file.error(f"{doubled[0]!r} names several columns; rename or remove one")
-            return [file.names.index(name) for name in self.columns]
+            return [places[name] for name in self.columns]
         if not all(name.isdecimal() for name in self.columns):
             raise file.error(f"its columns have no names, expected {listed(self.columns)}")
         others = [name for name in (self.target, *(self.ignored or ())) if name is not None]
@@ -135,12 +138,12 @@ class Schema:
         )
 
     def encode(
-        self, file: TableFile, columns: Sequence[Column], places: Sequence[int] | None = None
+        self, file: TableFile, columns: Sequence[Column], places: Sequence[int]
     ) -> np.ndarray:
-        """X from the columns of a file, as `check_column` lets them pass."""
+        """X from checked columns of a file, which stand at these places of it."""
         X, start = np.zeros((len(columns[0].codes), len(self.features))), 0
         for i, column in enumerate(columns):
-            place = file.names.index(column.name) if places is None else places[i]
+            place = places[i]
             texts = self.texts.get(self.columns[i])
             width = 1 if texts is None else len(texts)
             if texts is None:

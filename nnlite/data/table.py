@@ -9,6 +9,7 @@ order ("colour=blue", "colour=red"), 1 where the row has that text and 0 elsewhe
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -144,7 +145,7 @@ def understand(
         {item.name: item.kind for item in listing},
         file.decimal,
     )
-    X = schema.encode(file, list(columns.values()))
+    X = schema.encode(file, list(columns.values()), list(columns))
     return Table(X, y, schema.features, classes, schema), listing
 
 
@@ -193,14 +194,14 @@ def _column(file: TableFile, argument: str, name: str | int) -> int:
 
 def _check_names(file: TableFile, used: Sequence[int]) -> None:
     """Requires a name of its own for each column that is used."""
-    names = [file.names[i] for i in used]
+    counts = Counter(file.names[i] for i in used)
     for i in used:
         if not file.names[i]:
             raise file.error(
                 f"column {i} has no name (perhaps the numbers of saved rows); name it, or leave it "
                 "out with ignore"
             )
-        if names.count(file.names[i]) > 1:
+        if counts[file.names[i]] > 1:
             raise file.error(
                 f"{file.names[i]!r} names several columns; rename them, or leave one "
                 "out by its number with ignore"
