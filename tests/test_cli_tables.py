@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -217,3 +219,44 @@ def test_a_number_far_from_all_others(tmp_path, capsys):
     assert cli.main(["predict", str(model), str(new)]) == 2
     message = "nnlite: row 2, 'x': 1e+300 is too far from the numbers of the training; correct it\n"
     assert capsys.readouterr().err == message
+
+
+def test_a_missing_package_names_its_extra(tmp_path, capsys, monkeypatch):
+    """Before the training, which would be lost."""
+    path = write(tmp_path, "x,y\n" + "1,0\n2,1\n" * 20)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    out, picture = tmp_path / "model", tmp_path / "h.png"
+    command = ["train", str(path), "--target", "y", "--out", str(out), "--plot", str(picture)]
+    assert cli.main(command) == 2
+    errors = capsys.readouterr().err
+    assert errors.startswith("nnlite: --plot: needs matplotlib (") and errors.count("\n") == 1
+    assert "install it with: pip install 'nnlite[plot]'" in errors and not out.exists()
+
+
+def test_errors_that_nobody_thought_of_are_one_line(capsys, monkeypatch):
+    for error, expected in (
+        (TypeError("a\n b"), "nnlite: TypeError: a b (NNLITE_TRACEBACK=1 shows where)\n"),
+        (MemoryError(), "nnlite: the memory does not suffice\n"),
+        (PermissionError(13, "Permission denied", "a.csv"), "nnlite: a.csv: Permission denied\n"),
+        (IsADirectoryError(21, "Is a directory"), "nnlite: Is a directory\n"),
+        (RecursionError("too deep"), "nnlite: RecursionError: too deep (NNLITE_TRACEBACK=1 sho"),
+    ):
+
+        def fail(args, error=error):
+            raise error
+
+        monkeypatch.setattr("nnlite.info.run", fail)
+        monkeypatch.delenv("NNLITE_TRACEBACK", raising=False)
+        assert cli.main(["info"]) == 2
+        assert capsys.readouterr().err.startswith(expected)
+        monkeypatch.setenv("NNLITE_TRACEBACK", "1")
+        with pytest.raises(type(error)):
+            cli.main(["info"])
+
+
+def test_warnings_are_one_line(capsys, monkeypatch):
+    monkeypatch.setattr("nnlite.info.run", lambda args: warnings.warn("look\n here", stacklevel=1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert cli.main(["info"]) == 0
+    assert capsys.readouterr().err == "nnlite: warning: look here\n"
