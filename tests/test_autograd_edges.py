@@ -253,7 +253,7 @@ def test_norms_of_integers_do_not_wrap(dtype, order):
     (lambda x: ag.log_softmax(x, -3), ValueError, "^log_softmax: axis -3 does not exist"),
     (lambda x: ag.softmax(x[0, 0]), ValueError, r"softmax: x: .* got a number; x.reshape\(1\)"),
     (lambda x: ag.log_softmax(x[0, 0], 0), ValueError, "log_softmax: x: .* got a number"),
-    (lambda x: ag.concatenate([x, x], None), TypeError, "concatenate: axis: expected an integer"),
+    (lambda x: ag.concatenate([x, x], None), TypeError, r"concatenate: axis: .*; .*reshape\(-1\)"),
     (lambda x: ag.concatenate([x, x], 2), ValueError, "concatenate: axis 2 does not exist"),
     (lambda x: ag.stack([x, x], None), TypeError, "axis: expected an integer, got NoneType"),
     (lambda x: ag.split(x, 1, None), TypeError, "split: axis: expected an integer, got NoneType"),

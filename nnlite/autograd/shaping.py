@@ -64,7 +64,8 @@ def one_axis(operation: str, axis: Any, ndim: int) -> int:
         ValueError: it does not exist.
     """
     if not isinstance(axis, (int, np.integer)) or isinstance(axis, bool):
-        raise TypeError(f"{operation}: axis: expected an integer, got {type(axis).__name__}")
+        cure = "; for all elements flatten first, x.reshape(-1)" if axis is None else ""
+        raise TypeError(f"{operation}: axis: expected an integer, got {type(axis).__name__}{cure}")
     return _each_axis(operation, axis, ndim)[0]
 
 
