@@ -10,9 +10,9 @@
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
-static uint64_t this_thread(void) { return (uint64_t)(uintptr_t)pthread_self(); }
+static uint64_t thread_number(void) { return (uint64_t)(uintptr_t)pthread_self(); }
 #else
-static uint64_t this_thread(void) { return 0; }
+static uint64_t thread_number(void) { return 0; }
 #endif
 
 /* Seconds between two questions, of which an answer may take a twentieth: where another thread keeps
@@ -24,57 +24,63 @@ static uint64_t this_thread(void) { return 0; }
 static int (*ask)(void);     /* written when the binding is loaded */
 static uint64_t main_thread; /* the only one that asks */
 
-static _Thread_local nnl_call *this_call;
-static _Thread_local int held;
+/* One object, whose address is looked up once in a function. */
+struct nnl_thread {
+    nnl_call *call; /* the one that it works for */
+    int held;
+};
+static _Thread_local nnl_thread this_thread;
 
 NNL_API void nnl_watch(int (*asked)(void), uint64_t thread) {
     ask = asked;
     main_thread = thread;
 }
 
-void nnl_set_main_thread(void) { main_thread = this_thread(); }
+void nnl_set_main_thread(void) { main_thread = thread_number(); }
 
 void nnl_begin_call(nnl_call *call) {
+    nnl_thread *me = &this_thread;
     call->mode = nnl_enter_mode();
-    call->outer = this_call;
-    call->owner = &this_call;
-    call->held = held;
+    call->outer = me->call;
+    call->owner = me;
+    call->held = me->held;
     call->next = 0;
     atomic_init(&call->stopped, false);
-    this_call = call;
-    held = 0;
+    me->call = call;
+    me->held = 0;
 }
 
 int nnl_end_call(nnl_call *call, int status) {
-    this_call = call->outer;
-    held = call->held;
+    call->owner->call = call->outer;
+    call->owner->held = call->held;
     nnl_leave_mode(call->mode);
     return atomic_load_explicit(&call->stopped, memory_order_relaxed) ? NNL_EINTR : status;
 }
 
 float nnl_to_float(double number) { return (float)number; }
 
-nnl_call *nnl_this_call(void) { return this_call; }
+nnl_call *nnl_this_call(void) { return this_thread.call; }
 
 nnl_part nnl_begin_part(nnl_call *call) {
-    nnl_part part = {this_call, nnl_enter_mode()};
-    this_call = call;
+    nnl_thread *me = &this_thread;
+    nnl_part part = {me->call, nnl_enter_mode()};
+    me->call = call;
     return part;
 }
 
 void nnl_end_part(nnl_part part) {
-    this_call = part.before;
+    this_thread.call = part.before;
     nnl_leave_mode(part.mode);
 }
 
-void nnl_hold(void) { held++; }
-void nnl_release(void) { held--; }
+void nnl_hold(void) { this_thread.held++; }
+void nnl_release(void) { this_thread.held--; }
 
 /* Asks, where it is time to; true when the call is to end. */
 static bool asked_to_stop(nnl_call *call) {
     double now = nnl_seconds();
     if (call->next == 0) {
-        call->next = ask && this_thread() == main_thread ? now + ASK_SECONDS : (double)INFINITY;
+        call->next = ask && thread_number() == main_thread ? now + ASK_SECONDS : (double)INFINITY;
         return false;
     }
     if (now < call->next) return false;
@@ -88,10 +94,11 @@ static bool asked_to_stop(nnl_call *call) {
 }
 
 bool nnl_stopped(void) {
-    nnl_call *call = this_call;
-    if (!call || held) return false;
+    const nnl_thread *me = &this_thread;
+    nnl_call *call = me->call;
+    if (!call || me->held) return false;
     if (atomic_load_explicit(&call->stopped, memory_order_relaxed)) return true;
-    return call->owner == &this_call && asked_to_stop(call);
+    return call->owner == me && asked_to_stop(call);
 }
 
 NNL_API uint64_t nnl_enter_standard_mode(void) { return (uint64_t)nnl_enter_mode(); }

@@ -14,11 +14,12 @@
 #include "mode.h"
 
 typedef struct nnl_call nnl_call;
+typedef struct nnl_thread nnl_thread; /* what is known of a thread */
 
 struct nnl_call {
     nnl_mode mode;     /* the thread's, before the call */
     nnl_call *outer;   /* the call that runs in this thread, where a handler calls again */
-    const void *owner; /* names the thread that made the call */
+    nnl_thread *owner; /* the thread that made the call */
     int held;          /* of the outer call */
     double next;       /* when to ask again; 0 before the first look at the clock */
     _Atomic(bool) stopped;
