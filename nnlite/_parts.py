@@ -75,6 +75,8 @@ def build_model(file: Reader, packed: dict[str, Any], unpacker: Unpacker) -> Mod
     _require_weights(file, model)
     for name, p in model.named_parameters():
         p.data = file.read(name)  # one after the other: they are never in memory twice
+    for name, array in model.named_buffers(persistent=True):
+        array[...] = file.read(name)
     states = unpacker.unpack(packed["state"])
     _require_modules(model, states, packed["eval"])
     _set_modules(model, states, packed["eval"])
@@ -147,16 +149,17 @@ def _set_modules(model: Module, states: dict[str, Any], evaluating: Any) -> None
 def _require_weights(file: Reader, model: Module) -> None:
     """Requires that the file's arrays are the parameters of the model, before one is read."""
     found = weights_of(file)
-    own = dict(model.named_parameters())
+    own = model._state_arrays()
     for name in sorted(own.keys() | found.keys()):
         if name not in own or name not in found:
             where = "in the file" if name in found else "in the architecture"
             raise CheckpointError(f"the parameter {name[:100]!r} is only {where}")
-        p, tensor = own[name], found[name]
-        if p.shape != tensor.shape or p.dtype != DTYPES[tensor.dtype].newbyteorder("="):
+        array, tensor = own[name], found[name]
+        native = array.dtype.newbyteorder("=")
+        if array.shape != tensor.shape or native != DTYPES[tensor.dtype].newbyteorder("="):
             raise CheckpointError(
                 f"{name} has shape {tensor.shape} and dtype {tensor.dtype}, "
-                f"the architecture expects {p.shape} and {p.dtype}"
+                f"the architecture expects {array.shape} and {array.dtype}"
             )
 
 
@@ -214,6 +217,8 @@ class State(NamedTuple):
             trainer.load_state_dict(self.trainer)
         for name, p in model.named_parameters():
             p.data = self.weights[name]
+        for name, array in model.named_buffers(persistent=True):
+            array[...] = self.weights[name]
 
 
 # ---- comparing ----

@@ -184,7 +184,8 @@ class Reader:
     """An open file, or its bytes, whose header has been checked; a context manager.
 
     Attributes:
-        description: what `encode` was given.
+        description: what `encode` was given; not there with `foreign`, for any safetensors file.
+        metadata: texts by name, or None.
         tensors: {name: Tensor}.
 
     Raises:
@@ -192,8 +193,8 @@ class Reader:
         OSError: it cannot be opened.
     """
 
-    def __init__(self, source: Any) -> None:
-        self._fd, self._data = -1, None
+    def __init__(self, source: Any, foreign: bool = False) -> None:
+        self._fd, self._data, self._foreign = -1, None, foreign
         if isinstance(source, memoryview):
             self._data = source
             self._look(len(source))
@@ -216,7 +217,9 @@ class Reader:
 
     def _look(self, size: int) -> None:
         self._start, header = self._header(size)
-        self._text, self.description = _described(header.pop("__metadata__", None))
+        self.metadata = header.pop("__metadata__", None)
+        if not self._foreign:
+            self._text, self.description = _described(self.metadata)
         self.tensors = table(header, size - self._start)
         self._unread = set(self.tensors)
 
@@ -302,8 +305,13 @@ def _pieces(tensor: Tensor) -> Iterator[tuple[int, int]]:
 def _described(metadata: Any) -> tuple[str, dict[str, Any]]:
     """(description as text, as a dict)."""
     if not isinstance(metadata, dict) or not isinstance(metadata.get(KEY), str):
+        if isinstance(metadata, dict) and metadata.get("format") == "pt":
+            raise CheckpointError(
+                "PyTorch wrote it, and it describes no model; make one of that architecture and "
+                "call model.load_state_dict(path, from_torch=True), which transposes the weights"
+            )
         raise CheckpointError(
-            "nnlite did not write it; safetensors.numpy.load_file reads its arrays"
+            "nnlite did not write it; model.load_state_dict(path) reads its arrays"
         )
     description = parse(metadata[KEY])
     if not isinstance(description, dict):

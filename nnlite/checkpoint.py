@@ -21,9 +21,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from . import _atomic, _check
-from ._parts import State, build_model, build_optimizer, build_trainer, differences, pack_parts
-from ._safe_file import Reader, Writer
+from ._parts import (
+    State,
+    build_model,
+    build_optimizer,
+    build_trainer,
+    differences,
+    pack_parts,
+    weights_of,
+)
+from ._rebuild import require_rebuildable
+from ._safe_file import KEY, Reader, Writer
 from ._safe_header import CheckpointError
 from ._tree import Classes, Packer, Unpacker
 from .nn.module import Module
@@ -97,13 +108,14 @@ def save(
         raise TypeError(f"save: extra: expected a dict, got {_check.describe(extra)}")
     if optimizer is not None:  # a training; a model alone may hold what it likes
         require_finite("save", model, optimizer)
-    arrays = {name: p.data for name, p in model.named_parameters()}
+    arrays = {name: np.asarray(a, order="C") for name, a in model._state_arrays().items()}
     for name in arrays:
         if "/" in name or name == "__metadata__":
             raise ValueError(f"save: model: {name!r} is no name for a parameter; rename it")
     packer = Packer(arrays, Classes((), "save"))
     try:
         packed = pack_parts(packer, model, optimizer, trainer)
+        require_rebuildable(packer, model, packed["model"])
         if extra:
             packed["extra"] = packer.pack(extra, "extra")
         writer = Writer(packer.arrays, {"version": VERSION, **packed})
@@ -203,6 +215,22 @@ def restore_if(
             old.apply(model, optimizer, trainer)
             raise
         return extra
+
+
+def read_arrays(path: Any, operation: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(arrays by name, metadata) of any safetensors file; of one of nnlite's, the model's arrays.
+
+    Raises:
+        CheckpointError: it is none, or damaged.
+    """
+    source, name = _source(operation, path)
+    try:
+        with Reader(source, foreign=True) as file:
+            metadata = file.metadata if isinstance(file.metadata, dict) else {}
+            wanted = weights_of(file) if KEY in metadata else file.tensors
+            return {key: file.read(key) for key in wanted}, metadata
+    except CheckpointError as error:
+        raise CheckpointError(f"{operation}: {name}: {error}") from None
 
 
 # ---- the file as a whole ----

@@ -2,6 +2,7 @@
 
 from . import init
 from .activations import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from .containers import ModuleDict, ModuleList
 from .dropout import Dropout
 from .linear import Linear
 from .losses import CrossEntropyLoss, Loss, MSELoss, NLLLoss, SoftmaxCE
@@ -17,6 +18,8 @@ __all__ = [
     "Loss",
     "MSELoss",
     "Module",
+    "ModuleDict",
+    "ModuleList",
     "NLLLoss",
     "Parameter",
     "ReLU",

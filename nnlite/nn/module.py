@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from .. import _check
 from .._names import MODULE, Named
+from .._safe_header import NAMES
 from .._settings import settings
 from ..autograd.blocks import in_block
 from ..autograd.operation import as_tensor, on_graph
@@ -16,6 +18,12 @@ from ._graph import module_call
 from .parameter import Parameter, gather
 
 PREDICT_ROWS = 4096  # rows of one chunk of predict, unless told otherwise
+
+
+_HOLDERS = (list, tuple, dict, set, frozenset, deque)
+
+# Attributes that hold no parts: what forward keeps, what is recorded, names of buffers.
+_INNER = frozenset({"_saved", "_forwards", "_program", "_plan", "_buffers"})
 
 
 class Structure:
@@ -45,6 +53,8 @@ class Module(Named):
     training = True
     _saved: Any = None  # [what the last forward kept], empty once it was taken
     _forwards = 0  # forwards since the last backward
+    _unnamed = ""  # first word of children's names that the names of their parameters leave out
+    _buffers: dict[str, bool] = {}  # name -> whether files hold it  # noqa: RUF012
 
     def __setattr__(self, name: str, value: Any) -> None:
         before = vars(self).get(name)
@@ -52,10 +62,11 @@ class Module(Named):
         if isinstance(value, (Parameter, Module)) or isinstance(before, (Parameter, Module)):
             Structure.token = object()
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        if type(x) is np.ndarray or not on_graph(x):
-            return self.forward(x)
-        return in_block(type(self).__name__, self.forward, x)
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        for x in args:
+            if type(x) is not np.ndarray and on_graph(x):
+                return in_block(type(self).__name__, self.forward, *args, **named)
+        return self.forward(*args, **named)
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """The output for a batch of rows; in training mode keeps what backward needs.
@@ -197,14 +208,23 @@ class Module(Named):
     # Children and parameters.
 
     def children(self) -> Iterator[tuple[str, Module]]:
-        """(name, module) of the modules that are attributes, or items of list attributes."""
-        for name, value in vars(self).items():
+        """(name, module) of the modules that are attributes, or in lists, tuples and dicts that
+        are, at any depth."""
+        for name, value in self._parts():
             if isinstance(value, Module):
                 yield name, value
-            elif isinstance(value, (list, tuple)):
-                for index, item in enumerate(value):
-                    if isinstance(item, Module):
-                        yield f"{name}.{index}", item
+
+    def _parts(self) -> Iterator[tuple[str, Any]]:
+        """(name, part) of the modules and parameters in attributes.
+
+        Raises:
+            TypeError: they are in a set, which has no order.
+        """
+        for name, value in list(vars(self).items()):
+            if isinstance(value, (Module, Parameter)):
+                yield name, value
+            elif isinstance(value, _HOLDERS) and name not in _INNER:
+                yield from _parts_in(value, name, (), type(self).__name__)
 
     def modules(self) -> Iterator[Module]:
         """This module and all modules below it, each once."""
@@ -224,19 +244,73 @@ class Module(Named):
                 stack.extend(reversed([(dot + key, child) for key, child in module.children()]))
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """(name, parameter), each parameter once, in the order of the modules."""
+        """(name, parameter), each parameter once, in the order of the modules.
+
+        Raises:
+            ValueError: two have one name, as by the keys 1 and "1" of a dict.
+        """
         seen: set[int] = set()
+        names: set[str] = set()
         for name, p in self._all_parameters(""):
             if id(p) not in seen:
                 seen.add(id(p))
+                if name in names:
+                    raise ValueError(
+                        f"{type(self).__name__}: two parameters have the name {name}; give their "
+                        "modules other attributes or keys"
+                    )
+                names.add(name)
                 yield name, p
 
     def _all_parameters(self, prefix: str) -> Iterator[tuple[str, Parameter]]:
-        for name, value in vars(self).items():
+        for name, value in self._parts():
             if isinstance(value, Parameter):
                 yield prefix + name, value
         for name, child in self.children():
             yield from child._all_parameters(f"{prefix}{name}.")
+
+    # Buffers.
+
+    def register_buffer(self, name: str, value: Any, persistent: bool = True) -> None:
+        """Makes an array an attribute that is state without being trained, such as a running mean.
+
+        Args:
+            name: the attribute; assign to it, or into it.
+            value: an array of numbers or booleans, or None for none yet.
+            persistent: whether it is in `state_dict` and in files.
+
+        Raises:
+            TypeError: name is no text, or value no array.
+            ValueError: name is no attribute's, or the module has it already.
+        """
+        operation = f"{type(self).__name__}.register_buffer"
+        if not isinstance(name, str):
+            raise TypeError(f"{operation}: name: expected a text, got {_check.describe(name)}")
+        if not name.isidentifier() or (hasattr(self, name) and name not in self._buffers):
+            why = "there is one already" if name.isidentifier() else "expected an attribute's name"
+            raise ValueError(f"{operation}: name: {name!r}: {why}")
+        if value is not None:
+            _buffer(operation, value)
+        vars(self)["_buffers"] = {**self._buffers, name: bool(persistent)}
+        vars(self)[name] = value
+
+    def named_buffers(self, *, persistent: bool = False) -> Iterator[tuple[str, np.ndarray]]:
+        """(name, array) of the buffers here and below; only persistent ones where asked.
+
+        Raises:
+            TypeError: what was assigned to one is no array.
+        """
+        for path, module in self.named_modules():
+            for name, kept in module._buffers.items():
+                value = getattr(module, name, None)
+                if value is not None and (kept or not persistent):
+                    full = f"{_state_name(self, path)}{name}"
+                    _buffer(f"buffer {full}", value)
+                    yield full, value
+
+    def buffers(self) -> list[np.ndarray]:
+        """The buffers."""
+        return [value for _, value in self.named_buffers()]
 
     def parameters(self) -> list[Parameter]:
         """The parameters, each once, in the order of the modules."""
@@ -275,50 +349,35 @@ class Module(Named):
     # State.
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Copies of all parameters by name."""
-        return {name: p.data.copy() for name, p in self.named_parameters()}
+        """Copies of all parameters, and then of all persistent buffers, by name."""
+        return {name: array.copy() for name, array in self._state_arrays().items()}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Sets all parameters from copies of the arrays in `state`.
+    def _state_arrays(self) -> dict[str, np.ndarray]:
+        found = {name: p.data for name, p in self.named_parameters()}
+        for name, array in self.named_buffers(persistent=True):
+            if name in found:
+                raise ValueError(f"state_dict: {name} is a parameter and a buffer; rename one")
+            found[name] = array
+        return found
+
+    def load_state_dict(self, state: Any, *, from_torch: bool = False) -> None:
+        """Sets all parameters and persistent buffers from copies of the arrays in `state`.
 
         Args:
-            state: exactly the names, shapes and dtypes of `state_dict()`.
+            state: exactly the names, shapes and dtypes of `state_dict()`: a dict, or a safetensors
+                file by its path, as bytes, or as a binary file object.
+            from_torch: True for what PyTorch made: tensors are taken, and the weights of Linear
+                layers transposed, which PyTorch keeps as (out_features, in_features).
 
         Raises:
-            ValueError: names are missing or unknown, or a shape differs; lists all of them.
-            TypeError: a dtype differs. No parameter has changed after an exception.
+            ValueError: names are missing or unknown, or a shape differs; lists all of them. Or the
+                file is PyTorch's, without from_torch.
+            TypeError: a dtype differs, or tensors of PyTorch without from_torch. Nothing has
+                changed after an exception.
         """
-        if not isinstance(state, Mapping):
-            raise TypeError(
-                "load_state_dict: state: expected a dict of names and arrays, got "
-                f"{_check.describe(state)}"
-            )
-        own = dict(self.named_parameters())
-        missing, extra = (
-            sorted(own.keys() - state.keys()),
-            sorted(state.keys() - own.keys(), key=str),
-        )
-        if missing or extra:
-            raise ValueError(
-                f"load_state_dict: missing: {missing or 'none'}; "
-                f"not in the model: {extra or 'none'}; take the state of an equal architecture"
-            )
-        arrays = {name: np.asarray(state[name]) for name in own}
-        wrong = [
-            f"{name} has shape {arrays[name].shape}, expected {p.shape}"
-            for name, p in own.items()
-            if arrays[name].shape != p.shape
-        ]
-        if wrong:
-            raise ValueError("load_state_dict: " + "; ".join(wrong))
-        for name, p in own.items():
-            if arrays[name].dtype != p.dtype:
-                raise TypeError(
-                    f"load_state_dict: {name} is {arrays[name].dtype}, expected {p.dtype}; "
-                    f"convert it with .astype(np.{p.dtype})"
-                )
-        for name, p in own.items():
-            p.data = arrays[name]
+        from .state import load_state
+
+        load_state(self, state, from_torch)
 
     # What a file holds besides the parameters; see nnlite.save.
 
@@ -408,6 +467,54 @@ class Module(Named):
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         gather(self.parameters())
+
+
+def _parts_in(
+    holder: Any, path: str, outer: tuple[int, ...], owner: str
+) -> Iterator[tuple[str, Any]]:
+    """(name, part) of the modules and parameters in a list, tuple or dict, at any depth."""
+    if id(holder) in outer:  # it holds itself
+        return
+    items = list(holder.items()) if isinstance(holder, dict) else enumerate(list(holder))
+    for key, value in items:
+        if isinstance(value, (Module, Parameter)):
+            if isinstance(holder, (set, frozenset)):
+                raise TypeError(
+                    f"{owner}.{path}: a set of modules or parameters has no order; use a list"
+                )
+            yield f"{path}.{key}", value
+        elif isinstance(value, _HOLDERS):
+            yield from _parts_in(value, f"{path}.{key}", (*outer, id(holder)), owner)
+
+
+def _buffer(operation: str, value: Any) -> None:
+    """Requires an array that files can hold."""
+    if not isinstance(value, np.ndarray) or value.dtype.newbyteorder("=") not in NAMES:
+        raise TypeError(
+            f"{operation}: expected an array of numbers or booleans, got {_check.describe(value)}; "
+            "convert it with np.asarray"
+        )
+
+
+def _state_name(model: Module, path: str) -> str:
+    """The beginning of the names of a module's arrays, as those of parameters have it."""
+    return "".join(f"{part}." for part in _short(model, path.split(".") if path else []))
+
+
+def _short(module: Module, parts: list[str]) -> list[str]:
+    """A path without the `layers` of each Sequential."""
+    found: list[str] = []
+    while parts:
+        children = dict(module.children())
+        for count in range(1, len(parts) + 1):
+            name = ".".join(parts[:count])
+            if name in children:
+                found += parts[parts[0] == module._unnamed : count]
+                module, parts = children[name], parts[count:]
+                break
+        else:
+            return found + parts
+    return found
 
 
 def rows_of(operation: str, name: str, value: Any) -> np.ndarray:

@@ -28,6 +28,7 @@ class Sequential(Module):
     """
 
     _program: ForwardProgram | None = None
+    _unnamed = "layers"
 
     def __init__(self, *modules: Module) -> None:
         for index, module in enumerate(modules):
@@ -169,6 +170,12 @@ class Sequential(Module):
     def _all_parameters(self, prefix: str) -> Any:
         for index, module in enumerate(self.layers):
             yield from module._all_parameters(f"{prefix}{index}.")
+        for name, part in self._parts():  # of a subclass
+            if not name.startswith("layers."):
+                if isinstance(part, Module):
+                    yield from part._all_parameters(f"{prefix}{name}.")
+                else:
+                    yield prefix + name, part
 
     def __repr__(self) -> str:
         count = sum(p.size for p in self.parameters())
