@@ -115,6 +115,8 @@ typedef struct {
     void *state[4];
     double weight_decay; /* decay / 2 ||w||^2 in the loss, or decoupled */
     double l1;           /* l1 ||w||_1 in the loss */
+    int64_t late;        /* steps for which the parameters were frozen; where above 0, they have */
+    double power1, power2, warmth, mu_product; /* running scalars of their own [INOUT] */
 } nnl_segment;
 /* ==== training ==== */
 
@@ -421,7 +423,7 @@ int NNL_(Dropout_updateGradInput)(int64_t n, const real *gradOutput, real *gradI
  *   Adagrad   sum of squares, any value >= 0 at first
  *   Adadelta  mean squares of gradients and of steps
  *   Rprop     last gradient, step size, lr at first */
-int NNL_(Optimizer_update)(int64_t count, const nnl_segment *segments, nnl_optimizer *optimizer,
+int NNL_(Optimizer_update)(int64_t count, nnl_segment *segments, nnl_optimizer *optimizer,
                            int threads);
 
 /* norm [OUT] [1]: the Euclidean norm of all gradients together, each element first clipped to

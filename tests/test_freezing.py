@@ -138,6 +138,67 @@ def test_steps_between_freezing_and_training_are_those_of_torch():
         np.testing.assert_allclose(model.state_dict()[name], expected, rtol=2e-4, atol=1e-6)
 
 
+RULES = {
+    "Adam": {}, "AdamW": {}, "Adamax": {}, "NAdam": {}, "RMSprop": {},
+    "SGD": {"momentum": 0.9, "dampening": 0.5}, "Adagrad": {"lr_decay": 0.1},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_steps_that_a_parameter_missed_do_not_count_for_it(rule):
+    """A parameter's own number of steps corrects its moments, as in PyTorch; in C and by modules,
+    after copies and files too."""
+    torch = pytest.importorskip("torch")
+    rng, options = np.random.default_rng(1), RULES[rule]
+    plan = [(), ("a",), ("a", "b"), (), ("b",), ()]
+    start = {"a": rng.normal(size=(3, 2)), "b": rng.normal(size=4)}
+    ours = {name: nn.Parameter(value, name) for name, value in start.items()}
+    theirs = {name: torch.nn.Parameter(torch.tensor(value)) for name, value in start.items()}
+    decay = {"weight_decay": 0.01, "decay_bias": True} if rule == "AdamW" else {}
+    mine = getattr(nn.optim, rule)(ours.values(), lr=0.01, **options, **decay)
+    peer = getattr(torch.optim, rule)(theirs.values(), lr=0.01, **options)
+    for frozen in plan:
+        for name in ours:
+            ours[name].requires_grad = name not in frozen
+            theirs[name].requires_grad = name not in frozen
+        for _ in range(5):
+            for name, value in start.items():
+                grad = rng.normal(size=value.shape)
+                ours[name].grad = grad
+                theirs[name].grad = None if name in frozen else torch.tensor(grad)
+            mine.step()
+            peer.step()
+        twin = copy.deepcopy(mine)
+        mine.load_state_dict(pickle.loads(pickle.dumps(mine.state_dict())))
+        assert mine.state_dict().keys() == twin.state_dict().keys()
+    for name, p in ours.items():
+        np.testing.assert_allclose(p.data, theirs[name].detach().numpy(), rtol=1e-9)
+
+
+@pytest.mark.parametrize("rule", [nn.optim.Adam, nn.optim.NAdam])
+def test_programs_equal_modules_after_steps_were_missed(monkeypatch, tmp_path, rule):
+    X, y = data()
+    found = []
+    for kind in ("program", "modules", "file"):
+        model = network(*WEIGHTS[:2])
+        trainer = nn.Trainer(model, nn.SoftmaxCE(), rule(model.parameters(), clip_norm=1.0))
+        with monkeypatch.context() as patch:
+            if kind == "modules":
+                patch.setattr("nnlite.trainer.compiled", lambda *parts: None)
+            trainer.fit(X, y, 2, 16, verbose=0)
+            model.requires_grad_(True)
+            trainer.fit(X, y, 1, 16, verbose=0)
+            if kind == "file":
+                nn.save(tmp_path / "model", model, trainer=trainer)
+                trainer = nn.load(tmp_path / "model").trainer
+                model = trainer.model
+            trainer.fit(X, y, 1, 16, verbose=0)
+            trainer.train_step(X, y)
+        found.append(values(model))
+        assert trainer.optimizer.state_dict()["missed"] == [10, 10, 0, 0, 0, 0]
+    assert found[0] == found[1] == found[2]
+
+
 def test_backward_by_hand_and_by_the_graph_leaves_frozen_gradients_out():
     X, y = data()
     frozen = ("0.weight", "2.bias")

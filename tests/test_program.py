@@ -210,7 +210,7 @@ def test_not_finite_loss_names_the_place_and_keeps_the_weights(monkeypatch):
         nn.manual_seed(0)
         model = nn.Sequential(nn.Linear(7, 5), nn.Linear(5, 3))
         trainer = nn.Trainer(model, nn.SoftmaxCE(), nn.optim.SGD(model.parameters(), lr=0.1))
-        message = r"the loss is nan at epoch 1, batch 2; the largest gradient is nan, of 0\.weight"
+        message = r"the loss is nan at epoch 1, batch 3; the largest gradient is nan, of 0\.weight"
         with pytest.raises(FloatingPointError, match=message):
             trainer.fit(X, y, 2, 8, shuffle=False, verbose=0)
         assert trainer.steps == 2

@@ -48,6 +48,21 @@ static void advance(nnl_optimizer *o) {
     }
 }
 
+/* The optimiser of this step as a segment's parameters know it, without the steps that they were
+ * frozen for: `next`, or *own. */
+static const nnl_optimizer *seen_by(const nnl_segment *s, const nnl_optimizer *next,
+                                    nnl_optimizer *own) {
+    if (s->late == 0) return next;
+    *own = *next;
+    own->power1 = s->power1;
+    own->power2 = s->power2;
+    own->warmth = s->warmth;
+    own->mu_product = s->mu_product;
+    advance(own);
+    own->steps = next->steps - s->late;
+    return own;
+}
+
 #define NNL_GENERIC_FILE "generic/Optimizer.c"
 #include "dtype.h"
 #else
@@ -103,6 +118,8 @@ int NNL_(optimizer_begin)(int64_t count, const nnl_segment *segments,
 
 void NNL_(optimizer_part)(const nnl_segment *s, int64_t begin, int64_t count, const real *grad,
                           const nnl_optimizer *next, double factor, int threads) {
+    nnl_optimizer own;
+    next = seen_by(s, next, &own);
     bool decoupled = next->flags & NNL_DECOUPLED;
     T_(update) u = {.weight = (real *)s->weight + begin, .grad = grad};
     int states = states_of(next);
@@ -116,8 +133,23 @@ void NNL_(optimizer_part)(const nnl_segment *s, int64_t begin, int64_t count, co
     T_(rule_of)(next)(count, &u, next, threads);
 }
 
-NNL_API int NNL_(Optimizer_update)(int64_t count, const nnl_segment *segments,
-                                   nnl_optimizer *optimizer, int threads) {
+void NNL_(optimizer_end)(int64_t count, nnl_segment *segments, nnl_optimizer *optimizer,
+                         const nnl_optimizer *next) {
+    for (int64_t i = 0; i < count; i++) {
+        nnl_segment *s = &segments[i];
+        nnl_optimizer own;
+        if (s->late == 0) continue;
+        seen_by(s, next, &own);
+        s->power1 = own.power1;
+        s->power2 = own.power2;
+        s->warmth = own.warmth;
+        s->mu_product = own.mu_product;
+    }
+    *optimizer = *next;
+}
+
+NNL_API int NNL_(Optimizer_update)(int64_t count, nnl_segment *segments, nnl_optimizer *optimizer,
+                                   int threads) {
     nnl_optimizer next;
     double factor;
     if (threads < 1) return NNL_EINVAL;
@@ -130,7 +162,7 @@ NNL_API int NNL_(Optimizer_update)(int64_t count, const nnl_segment *segments,
         NNL_(optimizer_part)(s, 0, s->count, s->grad, &next, factor, threads);
     }
     nnl_release();
-    *optimizer = next;
+    NNL_(optimizer_end)(count, segments, optimizer, &next);
     return NNL_OK;
 }
 

@@ -128,7 +128,7 @@ static int T_(finish_batch)(nnl_training *t, T_(team) *m, nnl_sums *sums, const 
     } else {
         T_(update_rest)(t, !early, 1, 0, next, factor, threads);
     }
-    *t->optimizer = *next;
+    NNL_(optimizer_end)(t->segment_count, t->segments, t->optimizer, next);
     return NNL_OK;
 }
 

@@ -11,3 +11,7 @@ int NNL_(optimizer_begin)(int64_t count, const nnl_segment *segments,
 /* Elements [begin, begin + count) of a segment, whose gradients are grad [count]. */
 void NNL_(optimizer_part)(const nnl_segment *s, int64_t begin, int64_t count, const real *grad,
                           const nnl_optimizer *next, double factor, int threads);
+
+/* The end of the step: what runs on from step to step is taken over. */
+void NNL_(optimizer_end)(int64_t count, nnl_segment *segments, nnl_optimizer *optimizer,
+                         const nnl_optimizer *next);

@@ -30,6 +30,9 @@ class Common(TypedDict, total=False):
 RUNNING = ("steps", "power1", "power2", "warmth", "mu_product")  # scalars that steps move on
 
 
+MOST_FACTORS = 1_000_000  # of a product that is made again; it is 0 or so by then
+
+
 class Setting:
     """A setting that can be read as an attribute; it is fixed when the optimiser is made."""
 
@@ -120,6 +123,8 @@ class Optimizer(Named):
         self.initial_lr = self._number("lr", lr)
         self._segments: list[Segment] = []
         self._arenas: list[Any] = []  # of all parameters, when the segments were found
+        self._missed = [0] * len(self.parameters)  # steps for which each was frozen
+        self._frozen, self._since = [False] * len(self.parameters), 0  # which are, since which step
         self._native_segments: Any = None
         self._numbers = _native.optimizer(
             rule=self._rule, flags=_native.MAXIMIZE if maximize else 0,
@@ -204,9 +209,32 @@ class Optimizer(Named):
         differs."""
         if not self._arenas or any(arena.retired for arena in self._arenas):
             self._native_segments = None
-            self._segments = segments(self.parameters, self._decay)
+            self._count_missed()
+            missed = dict(zip(map(id, self.parameters), self._missed, strict=True))
+            self._segments = segments(self.parameters, lambda p: (*self._decay(p), missed[id(p)]))
             self._arenas = list({id(p._arena): p._arena for p in self.parameters}.values())
         return self._segments
+
+    def _count_missed(self) -> None:
+        """Adds the steps since the last look to the parameters that were frozen meanwhile."""
+        for i, frozen in enumerate(self._frozen):
+            self._missed[i] += (self.steps - self._since) if frozen else 0
+        self._since = self.steps
+        self._frozen = [not p.requires_grad for p in self.parameters]
+
+    def _scalars_after(self, steps: int) -> dict[str, float]:
+        """The running scalars after so many steps, as `advance` in Optimizer.c makes them."""
+        o = self._numbers
+        power1 = power2 = warmth = mu_product = 1.0
+        for _ in range(min(steps, MOST_FACTORS)):
+            before = power1, power2, warmth, mu_product
+            power1, power2 = power1 * o.beta1, power2 * o.beta2
+            if o.rule == _native.RULE_NADAM:
+                warmth *= o.warming
+                mu_product *= o.beta1 * (1 - 0.5 * warmth)
+            if before == (power1, power2, warmth, mu_product):
+                break  # all have reached their limits
+        return {"power1": power1, "power2": power2, "warmth": warmth, "mu_product": mu_product}
 
     def _native_step(self) -> tuple[Any, int, Any]:
         """(segments, their count, optimiser) for C, as the parameters lie in the arenas now."""
@@ -216,9 +244,13 @@ class Optimizer(Named):
             made = self._native_segments = _native.segments([
                 (part.data, part.grad,
                  [array[part.offset : part.offset + part.count] for array in self.state.values()],
-                 *part.group)
+                 *part.group[:2])
                 for part in found
             ])  # fmt: skip
+            for segment, part in zip(made, found, strict=True):
+                segment.late = late = part.group[2]
+                for name, value in self._scalars_after(self.steps - late).items() if late else ():
+                    setattr(segment, name, value)
         return made, len(made), self._numbers  # of one object: other threads may prepare anew
 
     def _is_prepared(self, segments: Any) -> bool:
@@ -248,8 +280,8 @@ class Optimizer(Named):
         """Everything that the next step depends on besides parameters and gradients.
 
         Returns:
-            A dict of JSON-able values (class, settings, running scalars) and of the state arrays by
-            name, copied.
+            A dict of JSON-able values (class, settings, running scalars, and where parameters were
+            frozen the steps that each missed) and of the state arrays by name, copied.
         """
         return {
             name: value.copy() if isinstance(value, np.ndarray) else value
@@ -258,7 +290,10 @@ class Optimizer(Named):
 
     def _live_state(self) -> dict[str, Any]:
         """`state_dict` with the arrays themselves, to be written at once."""
+        self._count_missed()
+        missed = {"missed": list(self._missed)} if any(self._missed) else {}
         return {
+            **missed,
             "optimizer": type(self).__name__,
             "settings": settings(self, skip=("params",)),
             "initial_lr": self.initial_lr,
@@ -284,7 +319,7 @@ class Optimizer(Named):
         _check.keys(f"{operation}: settings", state.get("settings"), set(own))
         twin = type(self)(self.parameters, **state["settings"])
         known = {"optimizer", "settings", "initial_lr", *RUNNING, *twin.state}
-        _check.keys(operation, state, known)
+        _check.keys(operation, state, known | ({"missed"} & set(state)))
         for name in twin.state:
             _check.same_shape(operation, name, state[name], twin.state[name], "its own")
         twin.initial_lr = _check.number(operation, "initial_lr", state["initial_lr"], 0)
@@ -292,6 +327,13 @@ class Optimizer(Named):
         twin._set(steps=_check.size(operation, steps, state[steps], 0))
         for name in scalars:
             twin._set(0, **{name: _check.number(operation, name, state[name], 0, 1)})
+        twin._since, missed = twin.steps, list(state.get("missed", twin._missed))
+        twin._missed = [_check.size(operation, "missed", count, 0) for count in missed]
+        if len(missed) != len(self.parameters) or max(missed) > twin.steps:
+            raise ValueError(
+                f"{operation}: missed: expected {len(self.parameters)} counts of at most "
+                f"{twin.steps} steps"
+            )
         for name, array in twin.state.items():
             array[...] = state[name]
         vars(self).update(vars(twin))
