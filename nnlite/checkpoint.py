@@ -90,7 +90,8 @@ def save(
 
     Raises:
         TypeError: an argument is of another kind, or holds what cannot be kept.
-        ValueError: the parts do not belong together, or their description is too large.
+        ValueError: the parts do not belong together, or their description is too large; or nn.load
+            could not make the model again. With classes of your own it is made once to find out.
         FloatingPointError: an optimiser or trainer is saved, and a weight or a state of the
             optimiser is infinite or NaN. A model alone keeps the bits that it has.
         OSError: the file cannot be written. The old file is as it was, whatever is raised.
