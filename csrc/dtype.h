@@ -17,6 +17,7 @@
 
 #define real float
 #define REAL_IS_FLOAT 1
+#define REAL_MIN_NORMAL 0x1p-126f
 #define VLANES VEC_LANES_f32        /* lanes of one vector register */
 #define vreal vec_f32               /* a vector of reals */
 #define vmask vmask_f32             /* the result of a comparison */
@@ -26,6 +27,7 @@
 #include NNL_GENERIC_FILE
 #undef real
 #undef REAL_IS_FLOAT
+#undef REAL_MIN_NORMAL
 #undef VLANES
 #undef vreal
 #undef vmask
@@ -35,6 +37,7 @@
 
 #define real double
 #define REAL_IS_FLOAT 0
+#define REAL_MIN_NORMAL 0x1p-1022
 #define VLANES VEC_LANES_f64
 #define vreal vec_f64
 #define vmask vmask_f64
@@ -44,6 +47,7 @@
 #include NNL_GENERIC_FILE
 #undef real
 #undef REAL_IS_FLOAT
+#undef REAL_MIN_NORMAL
 #undef VLANES
 #undef vreal
 #undef vmask

@@ -39,6 +39,12 @@ enum nnl_status {
 
 enum nnl_activation { NNL_IDENTITY = 0, NNL_RELU = 1, NNL_SIGMOID = 2, NNL_TANH = 3 };
 
+/* How a product starts and ends; bits that may be combined. */
+enum nnl_product_mode {
+    NNL_ACCUMULATE = 1, /* the chains start from the stored values */
+    NNL_GRADIENT = 2    /* results below the normal range become 0 */
+};
+
 enum nnl_reduction { NNL_MEAN = 1, NNL_SUM = 2 };
 
 /* Layers that a program can hold. */
@@ -224,7 +230,7 @@ enum nnl_code {
     NNL_CODE_SUM_COLUMNS = 26, /* out [m]: of each row */
     NNL_CODE_SUM_ROWS = 27,    /* out [n]: of each column */
     /* products */
-    NNL_CODE_GEMM = 28,   /* out [m, n] = a [m, k] b [k, n], with strides */
+    NNL_CODE_GEMM = 28,   /* out [m, n] = a [m, k] b [k, n], with strides; flag: NNL_GRADIENT */
     NNL_CODE_LINEAR = 29, /* out [m, n] = a [m, k] b [k, n] + c [n] [OPTIONAL] */
     NNL_CODE_LINEAR_GRAD =
         30, /* out [k, n] = a^T b, c [n] [OPTIONAL] = sum of b; a [m, k] b [m, n] */
@@ -297,14 +303,17 @@ int nnl_random_permutation(int64_t n, void *out, int out_bytes, uint64_t seed, u
 
 /* C = act(start + A B): each element one chain of fused multiply-adds over k in ascending order.
  * a [m, k] with element (i, p) at a[i * a_row + p * a_col]; b [k, n] likewise;
- * c [m, n] [OUT], or [INOUT] with accumulate != 0: the chain then starts from the stored value;
+ * c [m, n] [OUT], or [INOUT] with NNL_ACCUMULATE: the chain then starts from the stored value;
  * rows c_row apart. bias [n] [OPTIONAL]: the chain starts from it. At most one start is given.
- * activation: enum nnl_activation, applied once after the last term. gate [m, n] [OPTIONAL], rows
- * c_row apart: the activation's output of an earlier layer; the result is then multiplied by the
- * activation's derivative there instead. */
+ * mode: enum nnl_product_mode. activation: enum nnl_activation, applied once after the last term.
+ * gate [m, n] [OPTIONAL], rows c_row apart: the activation's output of an earlier layer; the result
+ * is then a gradient, multiplied by the activation's derivative there instead. */
 int NNL_(gemm)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, int64_t a_col,
                const real *b, int64_t b_row, int64_t b_col, real *c, int64_t c_row,
-               const real *bias, const real *gate, int accumulate, int activation, int threads);
+               const real *bias, const real *gate, int mode, int activation, int threads);
+
+/* Gradients (gradInput, gradWeight, gradBias) are never stored below the normal range of their type:
+ * a result that lies there becomes 0 with its sign, once it is complete. */
 
 /* Linear: output = act(input weight + bias). input [N, D], output [OUT] [N, K],
  * weight [D, K], bias [K] [OPTIONAL]. */

@@ -21,6 +21,7 @@ _ndarray = np.ndarray
 _from_buffer = _native.from_buffer
 _FLOAT32, _FLOAT64 = _check.FLOAT32, _check.FLOAT64
 _NULL = _native.NULL
+_GRADIENT = _native.GRADIENT
 
 ACTIVATIONS = {
     None: _native.IDENTITY,
@@ -73,6 +74,7 @@ def matmul(
     transpose_a: bool = False,
     transpose_b: bool = False,
     out: np.ndarray | None = None,
+    gradient: bool = False,
 ) -> np.ndarray:
     """Matrix product: op(a) op(b), where op transposes when asked.
 
@@ -85,6 +87,7 @@ def matmul(
         transpose_a: use the transpose of a; nothing is copied.
         transpose_b: use the transpose of b.
         out: array (m, n) for the result; must not overlap a or b.
+        gradient: the product is a gradient, whose values below the normal range become 0.
 
     Returns:
         The product (m, n): `out` when given.
@@ -134,7 +137,7 @@ def matmul(
     kind = kernels.array
     status = kernels.gemm(
         m, n, k, _from_buffer(kind, a), a_row, a_col, _from_buffer(kind, b), b_row, b_col,
-        _from_buffer(kind, out), n, _NULL, _NULL, 0, 0, _State.threads,
+        _from_buffer(kind, out), n, _NULL, _NULL, _GRADIENT if gradient else 0, 0, _State.threads,
     )  # fmt: skip
     if status:
         _failed("matmul", status, "out overlaps a or b; pass another array")

@@ -243,6 +243,12 @@ def wild(rng: np.random.Generator, n: int, dtype: np.dtype) -> np.ndarray:
     )
 
 
+def flushed(x: np.ndarray) -> np.ndarray:
+    """As gradients are stored: 0 with the sign of x where x lies below the normal range."""
+    zero = np.copysign(x.dtype.type(0), x)
+    return np.where(np.abs(x) < np.finfo(x.dtype).tiny, zero, x)
+
+
 def sha(*arrays: np.ndarray) -> str:
     """SHA-256 of the bytes of arrays."""
     digest = hashlib.sha256()

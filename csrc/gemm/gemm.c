@@ -234,10 +234,10 @@ static int64_t T_(extent)(int64_t rows, int64_t row, int64_t columns, int64_t co
 
 int NNL_(gemm_and_sums)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row,
                         int64_t a_col, const real *b, int64_t b_row, int64_t b_col, real *c,
-                        int64_t c_row, const real *bias, const real *gate, real *sums,
-                        int accumulate, int activation, int threads) {
+                        int64_t c_row, const real *bias, const real *gate, real *sums, int mode,
+                        int activation, int threads) {
     if (!nnl_size_ok(m, n, sizeof(real)) || !nnl_size_ok(m, k, sizeof(real)) ||
-        !nnl_size_ok(k, n, sizeof(real)) || threads < 1 || (bias && accumulate) ||
+        !nnl_size_ok(k, n, sizeof(real)) || threads < 1 || (bias && mode & NNL_ACCUMULATE) ||
         activation < NNL_IDENTITY || activation > NNL_TANH) {
         return NNL_EINVAL;
     }
@@ -249,14 +249,16 @@ int NNL_(gemm_and_sums)(int64_t m, int64_t n, int64_t k, const real *a, int64_t 
         nnl_overlap(sums, row_size, c, size)) {
         return NNL_EOVERLAP;
     }
-    if (sums && m == 0) T_(add_column_sums)(k, n, b, b_row, sums);
+    bool gradient = gate || mode & NNL_GRADIENT;
+    if (sums && m == 0) T_(add_column_sums)(k, n, b, b_row, sums, gradient);
     if (m == 0 || n == 0) return NNL_OK;
     T_(product) g = {.m = m, .n = n, .k = k, .c = c, .c_row = c_row, .bias = bias};
     g.gate = gate;
     g.sums = sums;
     g.a = a, g.a_row = a_row, g.a_col = a_col;
     g.b = b, g.b_row = b_row, g.b_col = b_col;
-    g.accumulate = accumulate != 0;
+    g.accumulate = mode & NNL_ACCUMULATE;
+    g.gradient = gradient;
     g.activation = activation;
     int64_t rest = T_(split)(&g, threads);
     if (rest > 0) {
@@ -276,10 +278,9 @@ int NNL_(gemm_and_sums)(int64_t m, int64_t n, int64_t k, const real *a, int64_t 
 
 NNL_API int NNL_(gemm)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, int64_t a_col,
                        const real *b, int64_t b_row, int64_t b_col, real *c, int64_t c_row,
-                       const real *bias, const real *gate, int accumulate, int activation,
-                       int threads) {
+                       const real *bias, const real *gate, int mode, int activation, int threads) {
     return NNL_(gemm_and_sums)(m, n, k, a, a_row, a_col, b, b_row, b_col, c, c_row, bias, gate,
-                               NULL, accumulate, activation, threads);
+                               NULL, mode, activation, threads);
 }
 
 #undef NR

@@ -20,6 +20,7 @@ typedef struct {
     ptrdiff_t c_row;      /* elements */
     const real *bias;     /* start of every row, or NULL */
     bool accumulate;      /* start from c */
+    bool flush;           /* a gradient's last terms: what lies below the normal range becomes 0 */
     int last;             /* lanes in use in the last vector of a row, at least 1 */
     real *sums;           /* column sums of B, to be continued by this tile, or NULL */
     const real *next;     /* the outputs of the tile after this one, to be fetched meanwhile */
@@ -130,6 +131,17 @@ NNL_INLINE void T_(run_tile)(const T_(tile) *tile, const int rows, const int vec
         b += b_row;
         __builtin_prefetch(ahead, 0, 2);
         ahead += ahead_step;
+    }
+    if (tile->flush) {
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; i++) {
+#pragma GCC unroll 16
+            for (int j = 0; j < vectors; j++) acc[i][j] = V_(flush)(acc[i][j]);
+            if (half) acc_half[i] = H_(flush)(acc_half[i]);
+        }
+#pragma GCC unroll 16
+        for (int j = 0; sums && j < vectors; j++) sum[j] = V_(flush)(sum[j]);
+        if (sums && half) sum_half = H_(flush)(sum_half);
     }
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++) {

@@ -16,7 +16,7 @@ typedef struct {
     int64_t c_row;
     const real *bias, *gate;
     real *sums; /* [columns of B] [ACC] its column sums, or NULL; B's rows are then contiguous */
-    bool accumulate;
+    bool accumulate, gradient; /* of a gradient: results below the normal range become 0 */
     int activation;
     bool turned;
     bool pack_a, pack_b;
@@ -57,8 +57,8 @@ static inline vreal T_(activated)(vreal x, int activation) {
 }
 static inline vreal T_(gated)(vreal x, vreal y, int activation) {
     const vreal one = V_(set)(1);
-    if (activation == NNL_SIGMOID) return V_(mul)(x, V_(mul)(y, V_(sub)(one, y)));
-    return V_(mul)(x, V_(fnma)(y, y, one));
+    if (activation == NNL_SIGMOID) return V_(flush)(V_(mul)(x, V_(mul)(y, V_(sub)(one, y))));
+    return V_(flush)(V_(mul)(x, V_(fnma)(y, y, one)));
 }
 
 /* Finishes rows x columns outputs at c that have just been stored and are still in cache: for ReLU,
@@ -109,7 +109,7 @@ static void T_(pack_rows)(const T_(product) *g, const T_(block) *at) {
 /* sums[j] += the chain over `terms` rows of b for each of its columns: for products without a row,
  * and for turned ones, whose micro-kernel sees B's columns as scalars. */
 static void T_(add_column_sums)(int64_t terms, int64_t columns, const real *b, int64_t b_row,
-                                real *sums) {
+                                real *sums, bool flush) {
     for (int64_t j = 0; j < columns; j += 4 * VLANES) { /* four chains cover each other's latency */
         vreal sum[4];
         int lanes[4];
@@ -124,6 +124,7 @@ static void T_(add_column_sums)(int64_t terms, int64_t columns, const real *b, i
             }
         }
         for (int u = 0; u < 4 && lanes[u]; u++) {
+            if (flush) sum[u] = V_(flush)(sum[u]);
             V_(store_n)(sums + j + u * VLANES, sum[u], lanes[u]);
         }
     }
@@ -197,9 +198,10 @@ static void T_(run_panels)(const T_(product) *g, const T_(block) *at, T_(tile) *
 static void T_(run_block)(const T_(product) *g, T_(block) *at) {
     int64_t tallest = T_(panel_height)(T_(panels_of)(at->rows), 0);
     T_(tile) tile = {.k = at->terms, .c_row = g->c_row, .accumulate = g->accumulate || at->p > 0};
+    tile.flush = g->gradient && at->p + at->terms == g->k;
     if (g->sums && g->turned && at->j == 0) {
         T_(add_column_sums)(at->terms, at->rows, g->a + at->i + at->p * g->a_col, g->a_col,
-                            g->sums + at->i);
+                            g->sums + at->i, tile.flush);
     }
     for (int64_t jr = 0; jr < at->columns;) {
         T_(width) width = T_(tile_width)(tallest, at->columns - jr, g->pack_b);

@@ -12,7 +12,7 @@ typedef struct {
     const real *bias; /* or NULL */
     real *c[2];
     const real *gate[2]; /* of a ReLU's derivative, or the outputs themselves */
-    bool relu;
+    bool relu, flush;
     int last; /* lanes in use in the last register */
 } T_(thin);
 
@@ -40,7 +40,7 @@ NNL_INLINE void T_(run_thin)(const T_(thin) *t, const int vectors, const bool pa
         const real *gate = t->gate[i];
 #pragma GCC unroll 4
         for (int j = 0; j < vectors; j++) {
-            vreal x = acc[i][j];
+            vreal x = t->flush ? V_(flush)(acc[i][j]) : acc[i][j];
             if (t->relu) {
                 bool cut = partial && j == end;
                 vreal y = gate ? T_(load_last)(gate + j * VLANES, cut, last) : x;
@@ -76,6 +76,7 @@ static void T_(compute_thin)(const T_(product) *g) {
     };
     _Alignas(NNL_ALIGNMENT) real packed[NNL_GEMM_THIN_TERMS * NNL_GEMM_THIN_NV * VLANES];
     T_(thin) t = {.k = g->k, .a_col = g->a_col, .relu = g->activation == NNL_RELU};
+    t.flush = g->gradient;
     for (int64_t j = 0; j < g->n; j += NNL_GEMM_THIN_NV * VLANES) {
         int64_t columns = nnl_min(NNL_GEMM_THIN_NV * VLANES, g->n - j);
         int64_t vectors = nnl_ceil_div(columns, VLANES);

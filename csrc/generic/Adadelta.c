@@ -7,6 +7,8 @@
  * Source: Zeiler, "ADADELTA: An Adaptive Learning Rate Method", 2012, algorithm 1. */
 #ifndef NNL_GENERIC_PASS
 
+#include <math.h>
+
 #include "base.h"
 #include "vec/vec.h"
 
@@ -18,15 +20,15 @@
 
 NNL_INLINE void T_(adadelta_rule)(T_(place) *p, const T_(update) *u) {
     const vreal eps = V_(set)(u->eps);
-    p->state[0] = T_(moved_square)(p->state[0], p->grad, u->beta2, u->fresh2);
+    p->state[0] = T_(moved_square)(p->state[0], p->grad, p->small, u);
     vreal above = V_(sqrt)(V_(add)(p->state[1], eps)), below = V_(sqrt)(V_(add)(p->state[0], eps));
     vreal step = V_(mul)(V_(div)(above, below), p->grad);
-    p->state[1] = T_(moved_square)(p->state[1], step, u->beta2, u->fresh2);
+    p->state[1] = T_(moved_square)(p->state[1], step, T_(any_small)(step, u->least_new_square), u);
     p->weight = V_(fnma)(V_(set)(u->rate), step, p->weight);
 }
 
 static void T_(adadelta)(void *context, int64_t begin, int64_t end) {
-    T_(run_rule)(context, begin, end, 2, T_(adadelta_rule));
+    T_(run_rule)(context, begin, end, 2, true, T_(adadelta_rule));
 }
 
 void NNL_(adadelta_step)(int64_t count, T_(update) *u, const nnl_optimizer *o, int threads) {
@@ -34,6 +36,7 @@ void NNL_(adadelta_step)(int64_t count, T_(update) *u, const nnl_optimizer *o, i
     u->beta2 = (real)o->rho;
     u->fresh2 = (real)(1 - o->rho);
     u->eps = (real)o->eps;
+    T_(start_means)(u, u->fresh2, u->fresh2);
     nnl_parallel_for(count, NNL_GRAIN_RULE, threads, T_(adadelta), u);
 }
 

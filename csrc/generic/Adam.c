@@ -21,9 +21,9 @@
 #include "generic/optimizer.h"
 
 NNL_INLINE void T_(adapt)(T_(place) *p, const T_(update) *u, bool largest) {
-    p->state[0] = T_(moved)(p->state[0], p->grad, u->fresh1);
-    p->state[1] = T_(moved_square)(p->state[1], p->grad, u->beta2, u->fresh2);
-    if (largest) p->state[2] = V_(max)(p->state[2], p->state[1]);
+    p->state[0] = T_(moved)(p->state[0], p->grad, u->fresh1, p->small, u);
+    p->state[1] = T_(moved_square)(p->state[1], p->grad, p->small, u);
+    if (largest) p->state[2] = T_(normal)(V_(max)(p->state[2], p->state[1]), u);
     vreal root = V_(sqrt)(p->state[largest ? 2 : 1]);
     vreal size = V_(fma)(root, V_(set)(u->correction), V_(set)(u->eps));
     vreal kept = V_(mul)(V_(set)(u->shrink), p->weight);
@@ -35,11 +35,11 @@ NNL_INLINE void T_(adam_rule)(T_(place) *p, const T_(update) *u) { T_(adapt)(p, 
 NNL_INLINE void T_(amsgrad_rule)(T_(place) *p, const T_(update) *u) { T_(adapt)(p, u, true); }
 
 static void T_(adam)(void *context, int64_t begin, int64_t end) {
-    T_(run_rule)(context, begin, end, 2, T_(adam_rule));
+    T_(run_rule)(context, begin, end, 2, true, T_(adam_rule));
 }
 
 static void T_(amsgrad)(void *context, int64_t begin, int64_t end) {
-    T_(run_rule)(context, begin, end, 3, T_(amsgrad_rule));
+    T_(run_rule)(context, begin, end, 3, true, T_(amsgrad_rule));
 }
 
 void NNL_(adam_step)(int64_t count, T_(update) *u, const nnl_optimizer *o, int threads) {
@@ -49,6 +49,7 @@ void NNL_(adam_step)(int64_t count, T_(update) *u, const nnl_optimizer *o, int t
     u->fresh2 = (real)(1 - o->beta2);
     u->beta2 = (real)o->beta2;
     u->eps = (real)o->eps;
+    T_(start_means)(u, u->fresh1, u->fresh2);
     nnl_parallel_for(count, NNL_GRAIN_RULE, threads,
                      o->flags & NNL_AMSGRAD ? T_(amsgrad) : T_(adam), u);
 }

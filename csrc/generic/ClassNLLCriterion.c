@@ -20,6 +20,7 @@
 #include "dtype.h"
 #else
 
+#include "generic/flush.h"
 #include "generic/rows.h"
 
 #include "generic/weights.h"
@@ -71,7 +72,9 @@ NNL_API int NNL_(ClassNLLCriterion_updateGradInput)(int64_t N, int64_t K, const 
     real total = reduction == NNL_MEAN ? T_(sum)(weights, N) : 1;
     for (int64_t i = 0; i < N * K; i++) gradInput[i] = 0;
     for (int64_t i = 0; i < N; i++) {
-        if (weights[i] != 0) gradInput[i * K + target[i]] = -gradOutput * weights[i] / total;
+        if (weights[i] == 0) continue;
+        real grad = -gradOutput * weights[i] / total;
+        gradInput[i * K + target[i]] = T_(flushed)(grad, REAL_MIN_NORMAL);
     }
     nnl_free(weights);
     return NNL_OK;

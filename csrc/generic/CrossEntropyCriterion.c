@@ -30,6 +30,7 @@
 #else
 
 #include "generic/batch_parts.h"
+#include "generic/flush.h"
 #include "generic/rows.h"
 
 #include "generic/weights.h"
@@ -74,14 +75,15 @@ NNL_INLINE real T_(distribution_loss)(const real *x, const real *t, const real *
 static void T_(row_gradient)(real *dx, int64_t K, real share, int64_t target, const real *t,
                              real scale) {
     if (!t) {
-        real at_target = (dx[target] * share - 1) * scale;
+        real at_target = T_(flushed)((dx[target] * share - 1) * scale, REAL_MIN_NORMAL);
         const vreal p = V_(set)(share), each = V_(set)(scale);
         int64_t k = 0;
         for (; k + VLANES <= K; k += VLANES) {
-            V_(store)(dx + k, V_(mul)(V_(mul)(V_(load)(dx + k), p), each));
+            V_(store)(dx + k, V_(flush)(V_(mul)(V_(mul)(V_(load)(dx + k), p), each)));
         }
         if (k < K) {
-            V_(store_n)(dx + k, V_(mul)(V_(mul)(V_(load_n)(dx + k, K - k), p), each), K - k);
+            vreal last = V_(mul)(V_(mul)(V_(load_n)(dx + k, K - k), p), each);
+            V_(store_n)(dx + k, V_(flush)(last), K - k);
         }
         dx[target] = at_target;
         return;
@@ -90,7 +92,7 @@ static void T_(row_gradient)(real *dx, int64_t K, real share, int64_t target, co
         int64_t lanes = nnl_min(VLANES, K - k);
         vreal p = V_(mul)(V_(load_n)(dx + k, lanes), V_(set)(share));
         p = V_(sub)(p, V_(load_n)(t + k, lanes));
-        V_(store_n)(dx + k, V_(mul)(p, V_(set)(scale)), lanes);
+        V_(store_n)(dx + k, V_(flush)(V_(mul)(p, V_(set)(scale))), lanes);
     }
 }
 
@@ -107,7 +109,8 @@ static void T_(short_row)(const T_(rows) *r, int64_t i) {
     r->losses[i] = max - x[target];
     r->sums[i] = sum;
     T_(lanes) p = L_(mul)(e, L_(set)(1 / sum)), t = L_(load)(at_15 + NNL_LANES - 1 - target);
-    T_(store_lanes)(r->dx + i * r->K, L_(mul)(L_(sub)(p, t), L_(set)(1 / r->total)), r->K);
+    T_(lanes) dx = L_(mul)(L_(sub)(p, t), L_(set)(1 / r->total));
+    T_(store_lanes)(r->dx + i * r->K, L_(flush)(dx), r->K);
 }
 
 static void T_(cross_entropy_rows)(void *context, int64_t begin, int64_t end) {
@@ -153,12 +156,13 @@ static real T_(mixed_row)(const T_(rows) *r, int64_t i, real max, real sum, real
     if (!dx) return loss;
     real share = mass / sum;
     real at_class = (dx[class] * share - (r->soft[class] + hard)) * scale;
+    at_class = T_(flushed)(at_class, REAL_MIN_NORMAL);
     for (int64_t k = 0; k < K; k += VLANES) {
         int64_t lanes = nnl_min(VLANES, K - k);
         vreal tk = V_(load_n)(r->soft + k, lanes);
         if (t) tk = V_(fma)(V_(load_n)(r->gain + k, lanes), V_(load_n)(t + k, lanes), tk);
         vreal p = V_(mul)(V_(load_n)(dx + k, lanes), V_(set)(share));
-        V_(store_n)(dx + k, V_(mul)(V_(sub)(p, tk), V_(set)(scale)), lanes);
+        V_(store_n)(dx + k, V_(flush)(V_(mul)(V_(sub)(p, tk), V_(set)(scale))), lanes);
     }
     if (r->target) dx[class] = at_class;
     return loss;
@@ -230,7 +234,10 @@ NNL_API int NNL_(CrossEntropyCriterion_updateOutput)(
     if (shared) {
         T_(row_weights)(N, target, class_weight, sample_weight, ignore_index, more);
         total = T_(sum)(more, N);
-        if (mixed) T_(row_weights)(N, target, NULL, sample_weight, ignore_index, more);
+        /* A smoothed target gives its row a share even where its class weighs 0, but no mean is left
+         * when every row weighs 0. */
+        bool none = reduction == NNL_MEAN && total == 0;
+        if (mixed && !none) T_(row_weights)(N, target, NULL, sample_weight, ignore_index, more);
         r.shares = more;
         more += N;
     }

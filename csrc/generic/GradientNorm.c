@@ -4,7 +4,7 @@
  * to lane i mod 16 of its block. So the bits depend neither on threads nor on how parameters are
  * parted into segments, only on their order. A segment that begins in the middle of a group of
  * lanes turns the sums, so that whole vectors can be added. The sums of the blocks, rounded to the
- * type, are added in double in index order. */
+ * type, are added in double in index order. A square below the normal range counts as 0. */
 #ifndef NNL_GENERIC_PASS
 
 #include <math.h>
@@ -39,10 +39,12 @@ static void T_(add_squares)(real sums[NNL_LANES], const real *x, int64_t n, int6
     for (int k = 0; k < NNL_LANES; k++) turned[k] = sums[(k + shift) % NNL_LANES];
     T_(lanes) sum = L_(load)(turned);
     const vreal high = V_(set)(bound), low = V_(set)(-bound);
+    const vreal least = V_(set)(REAL_IS_FLOAT ? (real)0x1p-63 : (real)0x1p-511);
     for (int64_t i = 0; i < n; i += NNL_LANES) {
         T_(lanes) g = T_(row_lanes)(x, i, n, 0);
         for (int r = 0; r < NNL_LANES / VLANES; r++) {
             g.v[r] = V_(max)(low, V_(min)(high, g.v[r]));
+            g.v[r] = V_(select)(V_(lt)(V_(abs)(g.v[r]), least), V_(zero)(), g.v[r]);
         }
         sum = L_(fma)(g, g, sum);
     }

@@ -155,7 +155,7 @@ static int T_(product)(const nnl_instruction *s, const real *a, const real *b, r
     switch (s->code) {
         case NNL_CODE_GEMM:
             return NNL_(gemm)(s->m, s->n, s->k, a, s->a_row, s->a_col, b, s->b_row, s->b_col, out,
-                              s->n, NULL, NULL, 0, NNL_IDENTITY, threads);
+                              s->n, NULL, NULL, s->flag ? NNL_GRADIENT : 0, NNL_IDENTITY, threads);
         case NNL_CODE_LINEAR:
             return NNL_(Linear_updateOutput)(s->m, s->k, s->n, a, out, b, c, NNL_IDENTITY, threads);
         case NNL_CODE_LINEAR_GRAD:

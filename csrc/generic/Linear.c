@@ -25,8 +25,8 @@ NNL_API int NNL_(Linear_updateOutput)(int64_t N, int64_t D, int64_t K, const rea
 NNL_API int NNL_(Linear_updateGradInput)(int64_t N, int64_t D, int64_t K, const real *gradOutput,
                                          real *gradInput, const real *weight, const real *gate,
                                          int activation, int threads) {
-    return NNL_(gemm)(N, D, K, gradOutput, K, 1, weight, 1, K, gradInput, D, NULL, gate, 0,
-                      activation, threads);
+    return NNL_(gemm)(N, D, K, gradOutput, K, 1, weight, 1, K, gradInput, D, NULL, gate,
+                      NNL_GRADIENT, activation, threads);
 }
 
 NNL_API int NNL_(Linear_accGradParameters)(int64_t N, int64_t D, int64_t K, const real *input,
@@ -40,8 +40,9 @@ NNL_API int NNL_(Linear_accGradParameters)(int64_t N, int64_t D, int64_t K, cons
         for (int64_t i = 0; i < N * K; i++) scaled[i] = scale * gradOutput[i];
         gradOutput = scaled;
     }
-    int status = NNL_(gemm_and_sums)(D, K, N, input, 1, D, gradOutput, K, 1, gradWeight, K, NULL,
-                                     NULL, gradBias, 1, NNL_IDENTITY, threads);
+    int status =
+        NNL_(gemm_and_sums)(D, K, N, input, 1, D, gradOutput, K, 1, gradWeight, K, NULL, NULL,
+                            gradBias, NNL_ACCUMULATE | NNL_GRADIENT, NNL_IDENTITY, threads);
     nnl_free(scaled);
     return status;
 }

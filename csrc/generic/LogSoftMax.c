@@ -76,7 +76,8 @@ static void T_(logsoftmax_grad_rows)(void *context, int64_t begin, int64_t end) 
         for (int64_t k = 0; k < r->K; k += VLANES) {
             int lanes = (int)nnl_min(VLANES, r->K - k);
             vreal p = V_(exp)(V_(load_n)(y + k, lanes));
-            V_(store_n)(dx + k, V_(fnma)(p, total, V_(load_n)(dy + k, lanes)), lanes);
+            vreal rest = V_(fnma)(p, total, V_(load_n)(dy + k, lanes));
+            V_(store_n)(dx + k, V_(flush)(rest), lanes);
         }
     }
 }

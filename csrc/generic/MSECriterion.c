@@ -109,7 +109,7 @@ static void T_(weighted_grad_blocks)(void *context, int64_t begin, int64_t end) 
                 share = V_(div)(share, V_(set)(b->total));
                 vreal zero = V_(zero)();
                 share = V_(select)(V_(eq)(weight.v[r], zero), zero, share);
-                d.v[r] = V_(mul)(share, d.v[r]);
+                d.v[r] = V_(flush)(V_(mul)(share, d.v[r]));
             }
             T_(store_lanes)(b->dx + from + k, d, count - k);
         }
@@ -146,7 +146,7 @@ NNL_API int NNL_(MSECriterion_updateOutput)(int64_t N, int64_t K, const real *in
 }
 
 static inline vreal T_(mse_backward)(vreal x, vreal t, const T_(pointwise) *p) {
-    return V_(mul)(V_(set)(p->s), V_(sub)(x, t));
+    return V_(flush)(V_(mul)(V_(set)(p->s), V_(sub)(x, t)));
 }
 
 static void T_(mse_grad)(void *context, int64_t begin, int64_t end) {

@@ -20,8 +20,8 @@
 #include "generic/optimizer.h"
 
 NNL_INLINE void T_(nadam_rule)(T_(place) *p, const T_(update) *u) {
-    p->state[0] = T_(moved)(p->state[0], p->grad, u->fresh1);
-    p->state[1] = T_(moved_square)(p->state[1], p->grad, u->beta2, u->fresh2);
+    p->state[0] = T_(moved)(p->state[0], p->grad, u->fresh1, p->small, u);
+    p->state[1] = T_(moved_square)(p->state[1], p->grad, p->small, u);
     vreal root = V_(sqrt)(p->state[1]);
     vreal size = V_(fma)(root, V_(set)(u->correction), V_(set)(u->eps));
     vreal step = V_(mul)(V_(set)(u->rate), p->grad);
@@ -30,7 +30,7 @@ NNL_INLINE void T_(nadam_rule)(T_(place) *p, const T_(update) *u) {
 }
 
 static void T_(nadam)(void *context, int64_t begin, int64_t end) {
-    T_(run_rule)(context, begin, end, 2, T_(nadam_rule));
+    T_(run_rule)(context, begin, end, 2, true, T_(nadam_rule));
 }
 
 void NNL_(nadam_step)(int64_t count, T_(update) *u, const nnl_optimizer *o, int threads) {
@@ -43,6 +43,7 @@ void NNL_(nadam_step)(int64_t count, T_(update) *u, const nnl_optimizer *o, int 
     u->fresh2 = (real)(1 - o->beta2);
     u->beta2 = (real)o->beta2;
     u->eps = (real)o->eps;
+    T_(start_means)(u, u->fresh1, u->fresh2);
     nnl_parallel_for(count, NNL_GRAIN_RULE, threads, T_(nadam), u);
 }
 

@@ -10,7 +10,6 @@
 
 #include "small_code.h"
 
-#include <float.h>
 #include <math.h>
 
 #include "base.h"
@@ -70,7 +69,9 @@ static const nnl_optimizer *seen_by(const nnl_segment *s, const nnl_optimizer *n
 #include "generic/optimizer.h"
 #include "generic/optimizer_step.h"
 
-#define SMALLEST (REAL_IS_FLOAT ? (real)FLT_MIN : (real)DBL_MIN)
+/* x^2 is normal from here on; and beside this eps the roots of squares that are not vanish. */
+#define LEAST_SQUARE (REAL_IS_FLOAT ? (real)0x1p-63 : (real)0x1p-511)
+#define LEAST_EPS (LEAST_SQUARE * (real)0x1p20)
 
 static bool T_(segments_ok)(int64_t count, const nnl_segment *segments, int states) {
     int64_t total = 0;
@@ -126,10 +127,14 @@ void NNL_(optimizer_part)(const nnl_segment *s, int64_t begin, int64_t count, co
     for (int k = 0; k < states; k++) u.state[k] = (real *)s->state[k] + begin;
     u.scale = (real)(next->flags & NNL_MAXIMIZE ? -factor : factor);
     u.bound = next->clip_value > 0 ? (real)next->clip_value : (real)INFINITY;
+    u.bounded = next->clip_value > 0;
     u.decay = decoupled ? 0 : (real)s->weight_decay;
     u.shrink = decoupled ? (real)(1 - next->lr * s->weight_decay) : 1;
     u.l1 = (real)s->l1;
-    u.smallest = next->eps > 0 || !divides(next) ? SMALLEST : 0;
+    if (next->eps >= LEAST_EPS || !divides(next)) {
+        u.smallest = REAL_MIN_NORMAL;
+        u.least_square = LEAST_SQUARE;
+    }
     T_(rule_of)(next)(count, &u, next, threads);
 }
 
@@ -166,6 +171,7 @@ NNL_API int NNL_(Optimizer_update)(int64_t count, nnl_segment *segments, nnl_opt
     return NNL_OK;
 }
 
-#undef SMALLEST
+#undef LEAST_SQUARE
+#undef LEAST_EPS
 
 #endif

@@ -11,6 +11,8 @@
  * Graves, "Generating Sequences With Recurrent Neural Networks", 2013, equations 38 to 45. */
 #ifndef NNL_GENERIC_PASS
 
+#include <math.h>
+
 #include "base.h"
 #include "vec/vec.h"
 
@@ -21,16 +23,17 @@
 #include "generic/optimizer.h"
 
 NNL_INLINE void T_(divide)(T_(place) *p, const T_(update) *u, bool centred, bool momentum) {
-    p->state[0] = T_(moved_square)(p->state[0], p->grad, u->beta2, u->fresh2);
+    p->state[0] = T_(moved_square)(p->state[0], p->grad, p->small, u);
     vreal variance = p->state[0];
     if (centred) {
-        p->state[1] = T_(moved)(p->state[1], p->grad, u->fresh2);
-        variance = V_(max)(V_(zero)(), V_(fnma)(p->state[1], p->state[1], variance));
+        p->state[1] = T_(moved)(p->state[1], p->grad, u->fresh2, p->small, u);
+        vreal mean = T_(squarable)(p->state[1], true, u);
+        variance = T_(normal)(V_(max)(V_(zero)(), V_(fnma)(mean, mean, variance)), u);
     }
     vreal step = V_(div)(p->grad, V_(add)(V_(sqrt)(variance), V_(set)(u->eps)));
     if (momentum) {
         vreal *buffer = &p->state[centred ? 2 : 1];
-        step = *buffer = V_(fma)(V_(set)(u->momentum), *buffer, step);
+        step = *buffer = T_(normal)(V_(fma)(V_(set)(u->momentum), *buffer, step), u);
     }
     p->weight = V_(fnma)(V_(set)(u->rate), step, p->weight);
 }
@@ -47,16 +50,16 @@ NNL_INLINE void T_(rule_centred)(T_(place) *p, const T_(update) *u) {
 NNL_INLINE void T_(rule_both)(T_(place) *p, const T_(update) *u) { T_(divide)(p, u, true, true); }
 
 static void T_(plain)(void *context, int64_t begin, int64_t end) {
-    T_(run_rule)(context, begin, end, 1, T_(rule_plain));
+    T_(run_rule)(context, begin, end, 1, true, T_(rule_plain));
 }
 static void T_(with_momentum)(void *context, int64_t begin, int64_t end) {
-    T_(run_rule)(context, begin, end, 2, T_(rule_momentum));
+    T_(run_rule)(context, begin, end, 2, true, T_(rule_momentum));
 }
 static void T_(centred)(void *context, int64_t begin, int64_t end) {
-    T_(run_rule)(context, begin, end, 2, T_(rule_centred));
+    T_(run_rule)(context, begin, end, 2, true, T_(rule_centred));
 }
 static void T_(centred_momentum)(void *context, int64_t begin, int64_t end) {
-    T_(run_rule)(context, begin, end, 3, T_(rule_both));
+    T_(run_rule)(context, begin, end, 3, true, T_(rule_both));
 }
 
 void NNL_(rmsprop_step)(int64_t count, T_(update) *u, const nnl_optimizer *o, int threads) {
@@ -66,6 +69,7 @@ void NNL_(rmsprop_step)(int64_t count, T_(update) *u, const nnl_optimizer *o, in
     u->beta2 = (real)o->alpha;
     u->fresh2 = (real)(1 - o->alpha);
     u->eps = (real)o->eps;
+    T_(start_means)(u, u->fresh2, u->fresh2);
     nnl_parallel_for(count, NNL_GRAIN_RULE, threads,
                      tasks[!!(o->flags & NNL_CENTERED)][o->momentum != 0], u);
 }

@@ -7,6 +7,8 @@
  * deep learning", ICML 2013, in the form in which the rate is outside the velocity. */
 #ifndef NNL_GENERIC_PASS
 
+#include <math.h>
+
 #include "base.h"
 #include "vec/vec.h"
 
@@ -22,17 +24,17 @@ NNL_INLINE void T_(descend)(T_(place) *p, const T_(update) *u) {
 
 NNL_INLINE void T_(descend_momentum)(T_(place) *p, const T_(update) *u) {
     vreal fresh = V_(mul)(V_(set)(u->fresh1), p->grad);
-    p->state[0] = V_(fma)(V_(set)(u->momentum), p->state[0], fresh);
+    p->state[0] = T_(normal)(V_(fma)(V_(set)(u->momentum), p->state[0], fresh), u);
     p->grad = u->nesterov ? V_(fma)(V_(set)(u->momentum), p->state[0], p->grad) : p->state[0];
     T_(descend)(p, u);
 }
 
 static void T_(plain)(void *context, int64_t begin, int64_t end) {
-    T_(run_rule)(context, begin, end, 0, T_(descend));
+    T_(run_rule)(context, begin, end, 0, false, T_(descend));
 }
 
 static void T_(with_momentum)(void *context, int64_t begin, int64_t end) {
-    T_(run_rule)(context, begin, end, 1, T_(descend_momentum));
+    T_(run_rule)(context, begin, end, 1, false, T_(descend_momentum));
 }
 
 void NNL_(sgd_step)(int64_t count, T_(update) *u, const nnl_optimizer *o, int threads) {

@@ -34,7 +34,7 @@ NNL_API int NNL_(Sigmoid_updateOutput)(int64_t n, const real *input, real *outpu
 
 static inline vreal T_(sigmoid_backward)(vreal y, vreal dy, const T_(pointwise) *p) {
     (void)p;
-    return V_(mul)(dy, V_(mul)(y, V_(sub)(V_(set)(1), y)));
+    return T_(times_derivative)(dy, V_(mul)(y, V_(sub)(V_(set)(1), y)));
 }
 
 static void T_(sigmoid_grad)(void *context, int64_t begin, int64_t end) {

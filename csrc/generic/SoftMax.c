@@ -59,7 +59,8 @@ static void T_(softmax_grad_rows)(void *context, int64_t begin, int64_t end) {
         for (int64_t k = 0; k < r->K; k += VLANES) {
             int lanes = (int)nnl_min(VLANES, r->K - k);
             vreal difference = V_(sub)(V_(load_n)(dy + k, lanes), mean);
-            V_(store_n)(dx + k, V_(mul)(V_(load_n)(y + k, lanes), difference), lanes);
+            vreal product = V_(mul)(V_(load_n)(y + k, lanes), difference);
+            V_(store_n)(dx + k, V_(flush)(product), lanes);
         }
     }
 }

@@ -35,7 +35,7 @@ NNL_API int NNL_(Tanh_updateOutput)(int64_t n, const real *input, real *output, 
 
 static inline vreal T_(tanh_backward)(vreal y, vreal dy, const T_(pointwise) *p) {
     (void)p;
-    return V_(mul)(dy, V_(fnma)(y, y, V_(set)(1)));
+    return T_(times_derivative)(dy, V_(fnma)(y, y, V_(set)(1)));
 }
 
 static void T_(tanh_grad)(void *context, int64_t begin, int64_t end) {

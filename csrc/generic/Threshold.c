@@ -35,7 +35,7 @@ NNL_API int NNL_(Threshold_updateOutput)(int64_t n, const real *input, real *out
 }
 
 static inline vreal T_(threshold_backward)(vreal x, vreal dy, const T_(pointwise) *p) {
-    return V_(select)(V_(le)(x, V_(set)(p->s)), V_(zero)(), dy);
+    return V_(select)(V_(le)(x, V_(set)(p->s)), V_(zero)(), V_(flush)(dy));
 }
 
 static void T_(threshold_grad)(void *context, int64_t begin, int64_t end) {

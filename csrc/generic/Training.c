@@ -46,11 +46,18 @@
 #include "generic/rows.h"
 #include "generic/step.h"
 
-/* Adds one batch's loss and right rows to the sums. loss [2]: the loss, and its rows' weight. */
+/* False where no row has a share in the loss: nothing is to be learnt. loss [2]: the loss, and its rows'
+ * weight, which is 0 also for smoothed targets of classes that weigh 0; but their sum is not. */
+static bool T_(counts)(const nnl_loss *l, const real *loss) {
+    return loss[1] != 0 || (l->reduction == NNL_SUM && loss[0] != 0);
+}
+
+/* Adds one batch's loss and right rows to the sums. */
 static void T_(add_sums)(const nnl_loss *l, int64_t N, const void *target, const real *loss,
                          int64_t correct, nnl_sums *sums) {
     bool mean = l->reduction == NNL_MEAN;
-    if (loss[1] != 0) sums->loss += mean ? (double)loss[0] * (double)loss[1] : (double)loss[0];
+    double counted = mean ? (double)loss[0] * (double)loss[1] : (double)loss[0];
+    if (T_(counts)(l, loss)) sums->loss += counted;
     sums->weight += (double)loss[1];
     sums->correct += correct;
     for (int64_t i = 0; l->classes && i < N; i++) {
@@ -112,7 +119,7 @@ static int T_(finish_batch)(nnl_training *t, T_(team) *m, nnl_sums *sums, const 
     const nnl_step *last = &t->steps[t->count - 1];
     const T_(batch) *b = m->b;
     int64_t K = last->outputs;
-    bool team = m->size > 1, counts = loss[1] != 0;
+    bool team = m->size > 1, counts = T_(counts)(&t->loss, loss);
     if (t->outputs) {
         int64_t row = t->position * t->batch;
         memcpy((real *)t->outputs + row * K, last->output, (size_t)(b->N * K) * sizeof(real));
@@ -143,7 +150,7 @@ static int T_(learn)(nnl_training *t, T_(team) *m, nnl_sums *sums, const double 
     if (status != NNL_OK) return status;
     if (nnl_stopped()) return NNL_EINTR;
     t->last_loss = (double)loss[0];
-    bool counts = loss[1] != 0; /* else no row has a weight: nothing to learn */
+    bool counts = T_(counts)(&t->loss, loss);
     bool finite = !counts || loss[0] - loss[0] == 0;
     bool early = counts && finite && T_(has_early)(t, b->N);
     nnl_optimizer next, *update = early ? &next : NULL;

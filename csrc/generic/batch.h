@@ -111,9 +111,9 @@ static real *T_(grad_of)(const nnl_step *s, int64_t begin) {
 
 /* A Dropout, forward or backward, on N rows from row `begin` of the batch on. */
 static int T_(drop)(const nnl_step *s, int64_t begin, int64_t N, const real *input, real *output,
-                    int threads) {
+                    bool gradient, int threads) {
     return NNL_(dropout_part)(begin * s->inputs, N * s->inputs, input, output, s->rate, s->seed,
-                              s->purpose, s->counter, threads);
+                              s->purpose, s->counter, gradient, threads);
 }
 
 /* N rows of the batch from row `begin` on through the layers from `first` on. */
@@ -123,7 +123,7 @@ static int T_(forward)(nnl_training *t, int64_t first, const T_(batch) *b, int64
         const nnl_step *s = &t->steps[i];
         const real *input = T_(input_of)(t, i, b, begin);
         real *output = (real *)s->output + begin * s->outputs;
-        int status = s->layer == NNL_DROPOUT ? T_(drop)(s, begin, N, input, output, threads)
+        int status = s->layer == NNL_DROPOUT ? T_(drop)(s, begin, N, input, output, false, threads)
                                              : T_(run_step)(s, N, input, output, threads);
         if (status != NNL_OK) return status;
     }
@@ -154,7 +154,7 @@ static int T_(plain_backward)(const nnl_step *s, int64_t begin, int64_t N, const
         case NNL_LAYER_SIGMOID:
             return NNL_(Sigmoid_updateGradInput)(n, output, grad, next, threads);
         case NNL_LAYER_TANH: return NNL_(Tanh_updateGradInput)(n, output, grad, next, threads);
-        case NNL_DROPOUT: return T_(drop)(s, begin, N, grad, next, threads);
+        case NNL_DROPOUT: return T_(drop)(s, begin, N, grad, next, true, threads);
         case NNL_SOFTMAX:
             return NNL_(SoftMax_updateGradInput)(N, s->inputs, output, grad, next, threads);
         case NNL_LOGSOFTMAX:
@@ -206,7 +206,7 @@ static int T_(grad_weight)(const nnl_step *s, int64_t d0, int64_t d1, int64_t N,
     if (sums) memset(sums, 0, (size_t)K * sizeof(real));
     if (!gradWeight) d1 = d0;
     return NNL_(gemm_and_sums)(d1 - d0, K, N, input + d0, 1, D, s->gradOutput, K, 1, gradWeight, K,
-                               NULL, NULL, sums, 0, NNL_IDENTITY, threads);
+                               NULL, NULL, sums, NNL_GRADIENT, NNL_IDENTITY, threads);
 }
 
 /* Multiply-adds of vectors in one row of a batch, forward. A weight of few columns makes vectors of

@@ -11,4 +11,4 @@ void NNL_(cross_entropy_part)(int64_t n, int64_t K, const real *input, const int
  * NNL_DROPOUT_UNIT. */
 #define NNL_DROPOUT_UNIT 4
 int NNL_(dropout_part)(int64_t first, int64_t n, const real *input, real *output, double rate,
-                       uint64_t seed, uint32_t purpose, uint32_t step, int threads);
+                       uint64_t seed, uint32_t purpose, uint32_t step, bool gradient, int threads);

@@ -13,6 +13,12 @@ typedef struct {
 
 typedef vreal T_(pointwise_function)(vreal x, vreal y, const T_(pointwise) *scalars);
 
+/* dy d as a gradient, where |d| <= 1: a dy below the normal range gives 0, and is made 0 before it is
+ * multiplied, which is slow there. */
+NNL_INLINE vreal T_(times_derivative)(vreal dy, vreal d) {
+    return V_(flush)(V_(mul)(V_(flush)(dy), d));
+}
+
 /* Elements [i, end) one vector at a time; the last may be partial. */
 NNL_INLINE void T_(map_vectors)(const T_(pointwise) *p, int64_t i, int64_t end,
                                 T_(pointwise_function) *f) {

@@ -103,12 +103,13 @@ static int T_(first_weight)(const T_(team) *m, int64_t i) {
         const real *weight = (const real *)above->weight + k0 * above->outputs;
         int64_t L = above->outputs;
         int status = NNL_(gemm)(N, columns, L, above->gradOutput, L, 1, weight, 1, L, grad, K, NULL,
-                                gate, 0, s->activation, 1);
+                                gate, NNL_GRADIENT, s->activation, 1);
         if (status != NNL_OK) return status;
     }
     if (sums) memset(sums, 0, (size_t)columns * sizeof(real));
     return NNL_(gemm_and_sums)(D, columns, N, T_(own_input)(m, i), 1, D, grad, K, 1,
-                               (real *)s->gradWeight + k0, K, NULL, NULL, sums, 0, NNL_IDENTITY, 1);
+                               (real *)s->gradWeight + k0, K, NULL, NULL, sums, NNL_GRADIENT,
+                               NNL_IDENTITY, 1);
 }
 
 static int T_(run_weights)(const T_(team) *m, int64_t i) {

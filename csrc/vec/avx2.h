@@ -67,6 +67,12 @@ static inline vec_f32 v_fnma_f32(vec_f32 a, vec_f32 b, vec_f32 c) {
 }
 static inline vec_f32 v_neg_f32(vec_f32 a) { return _mm256_xor_ps(a, _mm256_set1_ps(-0.0f)); }
 static inline vec_f32 v_abs_f32(vec_f32 a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+static inline vec_f32 v_flush_f32(vec_f32 a) {
+    __m256i exponent = _mm256_and_si256(_mm256_castps_si256(a), _mm256_set1_epi32(0x7f800000));
+    __m256i tiny = _mm256_cmpeq_epi32(exponent, _mm256_setzero_si256());
+    __m256i drop = _mm256_and_si256(tiny, _mm256_set1_epi32(INT32_MAX));
+    return _mm256_andnot_ps(_mm256_castsi256_ps(drop), a);
+}
 
 static inline vmask_f32 v_lt_f32(vec_f32 a, vec_f32 b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
 static inline vmask_f32 v_le_f32(vec_f32 a, vec_f32 b) { return _mm256_cmp_ps(a, b, _CMP_LE_OQ); }
@@ -177,6 +183,13 @@ static inline vec_f64 v_fnma_f64(vec_f64 a, vec_f64 b, vec_f64 c) {
 }
 static inline vec_f64 v_neg_f64(vec_f64 a) { return _mm256_xor_pd(a, _mm256_set1_pd(-0.0)); }
 static inline vec_f64 v_abs_f64(vec_f64 a) { return _mm256_andnot_pd(_mm256_set1_pd(-0.0), a); }
+static inline vec_f64 v_flush_f64(vec_f64 a) {
+    __m256i exponent =
+        _mm256_and_si256(_mm256_castpd_si256(a), _mm256_set1_epi64x(0x7ff0000000000000));
+    __m256i tiny = _mm256_cmpeq_epi64(exponent, _mm256_setzero_si256());
+    __m256i drop = _mm256_and_si256(tiny, _mm256_set1_epi64x(INT64_MAX));
+    return _mm256_andnot_pd(_mm256_castsi256_pd(drop), a);
+}
 
 static inline vmask_f64 v_lt_f64(vec_f64 a, vec_f64 b) { return _mm256_cmp_pd(a, b, _CMP_LT_OQ); }
 static inline vmask_f64 v_le_f64(vec_f64 a, vec_f64 b) { return _mm256_cmp_pd(a, b, _CMP_LE_OQ); }

@@ -46,6 +46,10 @@ static inline vec_f32 v_fnma_f32(vec_f32 a, vec_f32 b, vec_f32 c) {
 }
 static inline vec_f32 v_neg_f32(vec_f32 a) { return _mm512_xor_ps(a, _mm512_set1_ps(-0.0f)); }
 static inline vec_f32 v_abs_f32(vec_f32 a) { return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a); }
+static inline vec_f32 v_flush_f32(vec_f32 a) {
+    __mmask16 tiny = _mm512_testn_epi32_mask(_mm512_castps_si512(a), _mm512_set1_epi32(0x7f800000));
+    return _mm512_mask_and_ps(a, tiny, a, _mm512_set1_ps(-0.0f));
+}
 static inline vec_f32 v_scale_f32(vec_f32 a, vec_f32 n) { return _mm512_scalef_ps(a, n); }
 static inline vec_f32 v_shrink_f32(vec_f32 a, vec_f32 n) { return v_scale_f32(a, n); }
 
@@ -145,6 +149,11 @@ static inline vec_f64 v_fnma_f64(vec_f64 a, vec_f64 b, vec_f64 c) {
 }
 static inline vec_f64 v_neg_f64(vec_f64 a) { return _mm512_xor_pd(a, _mm512_set1_pd(-0.0)); }
 static inline vec_f64 v_abs_f64(vec_f64 a) { return _mm512_andnot_pd(_mm512_set1_pd(-0.0), a); }
+static inline vec_f64 v_flush_f64(vec_f64 a) {
+    __mmask8 tiny =
+        _mm512_testn_epi64_mask(_mm512_castpd_si512(a), _mm512_set1_epi64(0x7ff0000000000000));
+    return _mm512_mask_and_pd(a, tiny, a, _mm512_set1_pd(-0.0));
+}
 static inline vec_f64 v_scale_f64(vec_f64 a, vec_f64 n) { return _mm512_scalef_pd(a, n); }
 static inline vec_f64 v_shrink_f64(vec_f64 a, vec_f64 n) { return v_scale_f64(a, n); }
 
@@ -256,6 +265,10 @@ static inline void h_store_n_f32(float *p, vhalf_f32 a, int64_t n) {
 static inline vhalf_f32 h_set_f32(float a) { return _mm256_set1_ps(a); }
 static inline vhalf_f32 h_zero_f32(void) { return _mm256_setzero_ps(); }
 static inline vhalf_f32 h_add_f32(vhalf_f32 a, vhalf_f32 b) { return _mm256_add_ps(a, b); }
+static inline vhalf_f32 h_flush_f32(vhalf_f32 a) {
+    __mmask8 tiny = _mm256_testn_epi32_mask(_mm256_castps_si256(a), _mm256_set1_epi32(0x7f800000));
+    return _mm256_mask_and_ps(a, tiny, a, _mm256_set1_ps(-0.0f));
+}
 static inline vhalf_f32 h_fma_f32(vhalf_f32 a, vhalf_f32 b, vhalf_f32 c) {
     return _mm256_fmadd_ps(a, b, c);
 }
@@ -271,6 +284,11 @@ static inline void h_store_n_f64(double *p, vhalf_f64 a, int64_t n) {
 static inline vhalf_f64 h_set_f64(double a) { return _mm256_set1_pd(a); }
 static inline vhalf_f64 h_zero_f64(void) { return _mm256_setzero_pd(); }
 static inline vhalf_f64 h_add_f64(vhalf_f64 a, vhalf_f64 b) { return _mm256_add_pd(a, b); }
+static inline vhalf_f64 h_flush_f64(vhalf_f64 a) {
+    __mmask8 tiny =
+        _mm256_testn_epi64_mask(_mm256_castpd_si256(a), _mm256_set1_epi64x(0x7ff0000000000000));
+    return _mm256_mask_and_pd(a, tiny, a, _mm256_set1_pd(-0.0));
+}
 static inline vhalf_f64 h_fma_f64(vhalf_f64 a, vhalf_f64 b, vhalf_f64 c) {
     return _mm256_fmadd_pd(a, b, c);
 }

@@ -84,6 +84,13 @@ static inline T_(lanes) L_(max)(T_(lanes) a, T_(lanes) b) {
     return a;
 }
 
+static inline T_(lanes) L_(flush)(T_(lanes) a) {
+    for (int i = 0; i < REGISTERS; i++) {
+        a.v[i] = V_(flush)(a.v[i]);
+    }
+    return a;
+}
+
 /* a b + c */
 static inline T_(lanes) L_(fma)(T_(lanes) a, T_(lanes) b, T_(lanes) c) {
     for (int i = 0; i < REGISTERS; i++) {

@@ -55,6 +55,11 @@ static inline vec_f32 v_fma_f32(vec_f32 a, vec_f32 b, vec_f32 c) { return vfmaq_
 static inline vec_f32 v_fnma_f32(vec_f32 a, vec_f32 b, vec_f32 c) { return vfmsq_f32(c, a, b); }
 static inline vec_f32 v_neg_f32(vec_f32 a) { return vnegq_f32(a); }
 static inline vec_f32 v_abs_f32(vec_f32 a) { return vabsq_f32(a); }
+static inline vec_f32 v_flush_f32(vec_f32 a) {
+    uint32x4_t bits = vreinterpretq_u32_f32(a);
+    uint32x4_t tiny = vceqzq_u32(vandq_u32(bits, vdupq_n_u32(0x7f800000)));
+    return vreinterpretq_f32_u32(vbicq_u32(bits, vandq_u32(tiny, vdupq_n_u32(0x7fffffff))));
+}
 
 static inline vmask_f32 v_lt_f32(vec_f32 a, vec_f32 b) { return vcltq_f32(a, b); }
 static inline vmask_f32 v_le_f32(vec_f32 a, vec_f32 b) { return vcleq_f32(a, b); }
@@ -145,6 +150,11 @@ static inline vec_f64 v_fma_f64(vec_f64 a, vec_f64 b, vec_f64 c) { return vfmaq_
 static inline vec_f64 v_fnma_f64(vec_f64 a, vec_f64 b, vec_f64 c) { return vfmsq_f64(c, a, b); }
 static inline vec_f64 v_neg_f64(vec_f64 a) { return vnegq_f64(a); }
 static inline vec_f64 v_abs_f64(vec_f64 a) { return vabsq_f64(a); }
+static inline vec_f64 v_flush_f64(vec_f64 a) {
+    uint64x2_t bits = vreinterpretq_u64_f64(a);
+    uint64x2_t tiny = vceqzq_u64(vandq_u64(bits, vdupq_n_u64(0x7ff0000000000000)));
+    return vreinterpretq_f64_u64(vbicq_u64(bits, vandq_u64(tiny, vdupq_n_u64(0x7fffffffffffffff))));
+}
 
 static inline vmask_f64 v_lt_f64(vec_f64 a, vec_f64 b) { return vcltq_f64(a, b); }
 static inline vmask_f64 v_le_f64(vec_f64 a, vec_f64 b) { return vcleq_f64(a, b); }

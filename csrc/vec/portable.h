@@ -45,6 +45,9 @@ static inline vec_f32 v_fnma_f32(vec_f32 a, vec_f32 b, vec_f32 c) {
 }
 static inline vec_f32 v_neg_f32(vec_f32 a) { return -a; }
 static inline vec_f32 v_abs_f32(vec_f32 a) { return __builtin_fabsf(a); }
+static inline vec_f32 v_flush_f32(vec_f32 a) {
+    return __builtin_fabsf(a) < 0x1p-126f ? __builtin_copysignf(0, a) : a;
+}
 
 static inline vmask_f32 v_lt_f32(vec_f32 a, vec_f32 b) { return a < b; }
 static inline vmask_f32 v_le_f32(vec_f32 a, vec_f32 b) { return a <= b; }
@@ -124,6 +127,9 @@ static inline vec_f64 v_fnma_f64(vec_f64 a, vec_f64 b, vec_f64 c) {
 }
 static inline vec_f64 v_neg_f64(vec_f64 a) { return -a; }
 static inline vec_f64 v_abs_f64(vec_f64 a) { return __builtin_fabs(a); }
+static inline vec_f64 v_flush_f64(vec_f64 a) {
+    return __builtin_fabs(a) < 0x1p-1022 ? __builtin_copysign(0, a) : a;
+}
 
 static inline vmask_f64 v_lt_f64(vec_f64 a, vec_f64 b) { return a < b; }
 static inline vmask_f64 v_le_f64(vec_f64 a, vec_f64 b) { return a <= b; }

@@ -14,6 +14,7 @@
  *              scale(a, n) = a 2^n, rounded once also where it is denormal; n integral, |n| <= 252
  *              for float and 2044 for double, and a between 2^-100 and 2^100;
  *              shrink(a, n), the same for n from -126 (double: -1022) to 0, and cheaper
+ *              flush(a) = a, or 0 with the sign of a where a lies below the normal range
  *   compare    lt le gt ge eq (false for NaN), isnan -> mask; mask_and mask_or mask_not;
  *              any(mask) -> bool; select(mask, a, b) = mask ? a : b
  *   bits       bits(v) -> vint, from_bits(vint) -> v; i_set i_add i_sub i_and i_or i_xor (modulo

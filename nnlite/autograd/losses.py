@@ -46,7 +46,9 @@ def shares(
     if label_smoothing:
         given = (1 - label_smoothing) * given + label_smoothing / classes
     given = given * w * s[:, None]
-    return (given / (total or 1) if reduction == "mean" else given).astype(x.dtype, copy=False)
+    if reduction == "mean":  # of rows that all weigh 0: nothing, though smoothing gives them shares
+        given = given / total if total else np.zeros_like(given)
+    return given.astype(x.dtype, copy=False)
 
 
 def softmax_ce_slope(x: Any, target: Any, *settings: Any) -> Any:

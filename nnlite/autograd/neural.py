@@ -119,7 +119,7 @@ class Affine(Multilinear):
         dx = dw = None
         db = None if len(need) == 2 or need[2] is None else np.zeros(need[2].shape, g.dtype)
         if need[0] is not None:
-            dx = functional.matmul(g, contiguous(weight), False, True)
+            dx = functional.matmul(g, contiguous(weight), False, True, gradient=True)
         if need[1] is not None:  # one pass over g for both
             dw = np.zeros(need[1].shape, g.dtype)
             ops.Linear.acc_grad_parameters(contiguous(x), g, dw, db)

@@ -260,12 +260,12 @@ class Lowering:
             g = self.reshaped(g, tuple([1 if i in axes else n for i, n in enumerate(shape)]))
         return g.expanded(shape)
 
-    def gemm(self, a: Value, b: Value) -> Value:
-        """The product of two matrices, of which either may be a transpose."""
+    def gemm(self, a: Value, b: Value, gradient: bool = False) -> Value:
+        """The product of two matrices, of which either may be a transpose; or a gradient by one."""
         a, b = (v if _is_matrix(v) else self.materialized(v) for v in (a, b))
         (m, k), (_, n) = a.shape, b.shape
         return self.emit(
-            "gemm", self.room(m, n), a, b, m=m, n=n, k=k,
+            "gemm", self.room(m, n), a, b, m=m, n=n, k=k, flag=gradient,
             a_row=a.strides[0], a_col=a.strides[1], b_row=b.strides[0], b_col=b.strides[1],
         )  # fmt: skip
 

@@ -94,8 +94,8 @@ def _matmul_back(low: Lowering, node: Node, g: Value, need: Any, x: list[Value])
     a, b = x
     g = low.materialized(g)
     return [
-        None if need[0] is None else low.gemm(g, _turned(b)),
-        None if need[1] is None else low.gemm(_turned(a), g),
+        None if need[0] is None else low.gemm(g, _turned(b), gradient=True),
+        None if need[1] is None else low.gemm(_turned(a), g, gradient=True),
     ]
 
 
@@ -110,7 +110,7 @@ def _linear_back(low: Lowering, node: Node, g: Value, need: Any, x: list[Value])
     a, w = (low.materialized(v) for v in x[:2])
     (m, k), (_, n) = a.shape, w.shape
     g = low.materialized(g)
-    dx = None if need[0] is None else low.gemm(g, _turned(w))
+    dx = None if need[0] is None else low.gemm(g, _turned(w), gradient=True)
     dw = None
     db = None if len(need) == 2 or need[2] is None else low.room(n)
     if need[1] is not None:
