@@ -512,17 +512,6 @@ class Trainer:
         ]
         return max(sizes, key=lambda item: (np.isnan(item[1]), item[1]))
 
-    def denormals(self, share: float = 0.0) -> dict[str, int]:
-        """Denormal numbers by the array that holds them, where they are more than a share of it."""
-        tiny = np.finfo(self.optimizer.dtype).tiny
-        arrays = {name: p.data for name, p in self.model.named_parameters()}
-        arrays |= {f"optimizer.{name}": array for name, array in self.optimizer.state.items()}
-        found = {
-            name: int(np.count_nonzero((array != 0) & (np.abs(array) < tiny)))
-            for name, array in arrays.items()
-        }
-        return {name: n for name, n in found.items() if n > share * arrays[name].size}
-
 
 def _in_use(operation: str) -> RuntimeError:
     return RuntimeError(

@@ -90,6 +90,10 @@ def test_inputs_lie_where_they_should():
     y = nn.functional.softmax(x)[:, 1:]
     assert y.min() > 0 and y.max() < np.finfo(np.float32).tiny
     assert cases.make_inputs(Case("cache", "log", (1000,)))[0].min() > 0
+    _, g = cases.make_inputs(Case("denormals", "Adam", (1000,), inputs="denormal"))
+    assert g.min() > 0 and g.max() < np.finfo(np.float32).tiny
+    _, g = cases.make_inputs(Case("denormals", "Adam", (1000,), inputs="denormal-results"))
+    assert g.min() ** 2 < np.finfo(np.float32).tiny < g.min() and (g * g).max() < 1.2e-38
 
 
 # ---- the kernels ----

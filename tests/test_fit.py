@@ -357,17 +357,6 @@ def test_more_epochs_after_the_end(tmp_path):
     assert weights(again) == weights(model) and figures(history) == figures(expected)
 
 
-def test_denormals_that_slow_a_fit_are_reported(monkeypatch):
-    X, y = data(50)
-    model, trainer = make()
-    monkeypatch.setattr(fit_module, "SLOW_EPOCH", 1e-9)
-    monkeypatch.setattr(fit_module, "LONG_EPOCH", 0.0)
-    model[0].weight.data = np.full((6, 16), 1e-41, np.float32)
-    X[:] = 0  # so that they stay
-    with pytest.warns(RuntimeWarning, match=r"denormal numbers.*were found: 96 in 0\.weight\."):
-        trainer.fit(X, y, 3, 50, verbose=0)
-
-
 def test_the_progress_bar_shows_samples_and_figures(capsys):
     X, y = data(50)
     _, trainer = make()

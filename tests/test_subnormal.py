@@ -98,7 +98,7 @@ def acc(isa, x, dy, weight, bias, threads=1) -> list[np.ndarray]:
 @pytest.mark.parametrize("N", [3, 40, 2500])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_a_chain_is_flushed_at_its_end_alone(dtype, N):
-    """Partial sums lie below the range; the last term decides. Blocks of terms store partial sums."""
+    """Partial sums, which blocks of terms store, lie below the range; the last term decides."""
     tiny, D = TINY[dtype], 33
     for K in (1, 5, 16, 47):
         x, dy = np.ones((N, D), dtype), np.full((N, K), tiny / 4096, dtype)

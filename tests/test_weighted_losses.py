@@ -23,7 +23,10 @@ from helpers import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+import nnlite as nn
 from nnlite import _native
+from nnlite.training.eager import train_batch
+from nnlite.training.rows import Rows
 
 MEAN, SUM = _native.MEAN, _native.SUM
 WIDE = {F32: np.float64, F64: np.longdouble}
@@ -241,6 +244,54 @@ def test_when_nothing_is_left(isa):
         ):
             assert np.isnan(loss[0]) if reduction == MEAN else loss[0] == 0
             assert loss[1] == 0 and (gradient == 0).all()
+
+
+@pytest.mark.parametrize("isa", BUILDS)
+@pytest.mark.parametrize("smoothing", [0.1, 1.0])
+def test_a_mean_of_rows_that_weigh_0_is_nan_when_smoothed(isa, smoothing):
+    """As without smoothing: shares in the smoothed target are divided by 0. The sum exists."""
+    x, weight = np.eye(4, 3, dtype=F32), np.array([0, 1, 2], F32)
+    for target in (np.zeros(4, np.int64), np.array([0, IGNORED, 0, 0])):
+        loss, gradient = cross_entropy(isa, x, target, weight, smoothing=smoothing)
+        assert np.isnan(loss[0]) and loss[1] == 0 and (gradient == 0).all()
+        loss, gradient = cross_entropy(isa, x, target, weight, None, smoothing, reduction=SUM)
+        wanted = expected(x, target, weight, None, smoothing, SUM)
+        np.testing.assert_allclose(loss[0], wanted[0], rtol=1e-6)
+        np.testing.assert_allclose(gradient, wanted[2], rtol=1e-5, atol=1e-7)
+        assert loss[0] > 0 and (gradient[0] != 0).all()
+    kept = np.array([0, 1, 0, IGNORED])  # one row that weighs something is enough
+    loss, gradient = cross_entropy(isa, x, kept, weight, smoothing=smoothing)
+    assert np.isfinite(loss[0]) and (gradient[:3] != 0).all() and (gradient[3] == 0).all()
+
+
+def test_smoothed_rows_of_weight_0_train_by_their_sum_alone():
+    x, y = np.eye(4, 3, dtype=F32), np.zeros(4, np.int64)
+    for reduction, moves in (("mean", False), ("sum", True)):
+        seen = []
+        for eager in (False, True):
+            nn.manual_seed(1)
+            model = nn.Sequential(nn.Linear(3, 3))
+            loss = nn.SoftmaxCE(reduction, weight=[0, 1, 1], label_smoothing=0.1)
+            optimizer = nn.optim.SGD(model.parameters(), lr=0.1)
+            first = model[0].weight.data.copy()
+            if eager:
+                train_batch(model, loss, optimizer, Rows(x, y))
+            else:
+                nn.Trainer(model, loss, optimizer).train_step(x, y)
+            assert (model[0].weight.data != first).any() == moves
+            seen.append(model[0].weight.data.copy())
+        same_bytes(*seen)
+
+
+def test_the_formula_of_further_derivatives_knows_it_too():
+    x = nn.tensor(np.eye(4, 3), requires_grad=True)
+    y, weight = np.zeros(4, np.int64), np.array([0.0, 1, 1])
+    for reduction in ("mean", "sum"):
+        loss = nn.autograd.softmax_ce(x, y, reduction, weight, 0.1)
+        (kernel,) = nn.autograd.grad(loss, [x])
+        loss = nn.autograd.softmax_ce(x, y, reduction, weight, 0.1)
+        (formula,) = nn.autograd.grad(loss, [x], create_graph=True)
+        np.testing.assert_allclose(formula.detach().numpy(), np.asarray(kernel), atol=1e-12)
 
 
 def test_ignore_index_may_be_a_class():

@@ -81,7 +81,9 @@ class MatMul(Multilinear):
             return _stacked(g, left, right, a, b)
         g = contiguous(g)
         return (
-            None if left is None else functional.matmul(g, contiguous(b), False, True, gradient=True),
+            None
+            if left is None
+            else functional.matmul(g, contiguous(b), False, True, gradient=True),
             None if right is None else functional.matmul(contiguous(a), g, True, gradient=True),
         )
 

@@ -124,6 +124,9 @@ def _denormals() -> Iterator[Case]:
     ):
         yield Case("denormals", kernel, shape, inputs="denormal-results")
     yield Case("denormals", "nn", (256, 256, 256), inputs="denormal")
+    for kernel in STEPS:  # of gradients that lie below the range, and of those whose squares do
+        for inputs in ("denormal", "denormal-results"):
+            yield Case("denormals", kernel, (CACHED,), inputs=inputs)
 
 
 def all_cases(threads: int) -> list[Case]:
@@ -209,9 +212,13 @@ def make_inputs(case: Case) -> tuple[NDArray, ...]:
         a = _values(replace(case, shape=shape), random)
         shape = (n, k) if case.kernel == "nt" else (k, n)
         return a, _values(replace(case, shape=shape, inputs="normal"), random)
-    x = _values(case, random)
     if case.kernel in STEPS:
-        return x, x[::-1].copy()
+        w = _values(replace(case, inputs="normal"), random)
+        if case.inputs == "normal":
+            return w, w[::-1].copy()
+        low, high = (1e-44, 1e-38) if case.inputs == "denormal" else (1e-22, 1e-19)
+        return w, random.uniform(low, high, case.shape).astype(case.dtype)
+    x = _values(case, random)
     if case.kernel == "softmax_ce":
         return x, random.integers(case.shape[1], size=case.shape[0])
     return (x,)

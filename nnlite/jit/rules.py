@@ -83,7 +83,7 @@ def _mean_back(low: Any, node: Node, g: Value, need: Any, x: Any, axes: Any, kee
 def _matmul(low: Lowering, node: Node, x: list[Value]) -> Value:
     if len(x[0].shape) != 2 or len(x[1].shape) != 2:
         raise UnfitError("a product of vectors or stacks has no C program; use matrices")
-    return low.gemm(*x)
+    return low.gemm(x[0], x[1])
 
 
 def _turned(v: Value) -> Value:

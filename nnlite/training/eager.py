@@ -30,12 +30,14 @@ def train_batch(
     try:
         value, weight, gradient = losses.forward(loss, output, rows)
         optimizer.zero_grad()
-        if weight:  # else no row counts: nothing to learn
+        # Without weight no row counts, but for smoothed targets of classes that weigh 0, in a sum.
+        counts = weight != 0 or (loss.reduction == "sum" and value != 0)
+        if counts:
             model._backward_from_loss(gradient())
     except BaseException:  # also Ctrl-C
         model.forget()
         raise
-    if weight == 0:
+    if not counts:
         model.forget()
         return 0.0, 0.0, output
     if not math.isfinite(value):

@@ -8,7 +8,6 @@ that Ctrl-C is answered between two batches; a batch that takes longer is stoppe
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
@@ -32,10 +31,6 @@ if TYPE_CHECKING:
     from ..trainer import Trainer
 
 SLICE_SECONDS = 0.02
-
-# An epoch so many times slower than the fastest, and so long, is looked into: are there denormals,
-# at least this share of some array?
-SLOW_EPOCH, LONG_EPOCH, DENORMAL_SHARE = 2.0, 0.2, 0.01
 
 
 class Plan(NamedTuple):
@@ -70,7 +65,6 @@ class Fit:
         self.trainer, self.plan, self.at = trainer, plan, position
         self._slice = 1
         self.slice_seconds = SLICE_SECONDS
-        self._fastest = float("inf")
         self._by_batch = plan.schedule is not None and plan.schedule.interval == "batch"
         self._has_batch_callbacks = plan.callbacks.batches_until_call(0) is not None
         self.acts_at_epoch_ends = len(plan.callbacks) > 0 or (
@@ -256,24 +250,8 @@ class Fit:
         at.history.append(**values, seconds=seconds)
         at.epoch, at.batch, at.seconds, at.sums = at.epoch + 1, 0, 0.0, Sums()
         trainer.epoch = at.epoch
-        self._look_for_denormals(seconds)
         self._progress.show(at.epoch - at.first, lambda: values)
         plan.callbacks.on_epoch_end(trainer, at.epoch - at.first - 1, values)
-
-    def _look_for_denormals(self, seconds: float) -> None:
-        """Says so when an epoch was slow and denormal numbers may be the reason."""
-        slow = seconds > max(SLOW_EPOCH * self._fastest, LONG_EPOCH)
-        self._fastest = min(self._fastest, seconds)
-        found = self.trainer.denormals(DENORMAL_SHARE) if slow else {}
-        if found:
-            where = ", ".join(f"{count} in {name}" for name, count in found.items())
-            warnings.warn(
-                f"fit: epoch {len(self.at.history)} was more than {SLOW_EPOCH:g} times slower than "
-                f"the fastest, and denormal numbers, which slow processors, were found: {where}. "
-                "Scale the features, lower momentum or betas, or train in float64",
-                RuntimeWarning,
-                stacklevel=2,
-            )
 
     # Between slices.
 

@@ -48,7 +48,7 @@ class Sums:
 
     def add(self, loss: float, weight: float, mean: bool) -> None:
         """Adds the loss of one batch, whose rows weigh so much."""
-        if weight:
+        if weight or not mean:
             self.loss += loss * weight if mean else loss
         self.weight += weight
 
