@@ -4,8 +4,12 @@
 #include <string.h>
 
 #include "base.h"
+#include "call.h"
 #include "generic/target.h"
 #include "vec/vec.h"
+
+/* Bytes copied between two looks whether the call is to end. */
+#define NNL_LOOK_BYTES (4 << 20)
 
 #define NNL_GENERIC_FILE "generic/Rows.c"
 #include "dtype.h"
@@ -18,8 +22,15 @@ NNL_API int NNL_(gather_rows)(int64_t rows, int64_t width, int64_t source_rows, 
     }
     int status = nnl_check_targets(rows, source_rows, index, bad_row);
     if (status != NNL_OK) return status;
-    size_t bytes = (size_t)width * sizeof(real);
-    for (int64_t i = 0; i < rows; i++) memcpy(output + i * width, input + index[i] * width, bytes);
+    size_t bytes = (size_t)width * sizeof(real), unseen = 0;
+    for (int64_t i = 0; i < rows; i++) {
+        memcpy(output + i * width, input + index[i] * width, bytes);
+        unseen += bytes;
+        if (unseen >= NNL_LOOK_BYTES) {
+            unseen = 0;
+            if (nnl_stopped()) return NNL_EINTR;
+        }
+    }
     return NNL_OK;
 }
 
