@@ -105,8 +105,9 @@ class Loss(Named):
         """
         if type(output) is not np.ndarray and on_graph(output):
             return loss_call(self, as_tensor(output), target, sample_weight)
-        self._saved = None
-        loss, self._saved = self._weighed(output, target, sample_weight)
+        own = vars(self)  # past the checks of names
+        own["_saved"] = None
+        loss, own["_saved"] = self._weighed(output, target, sample_weight)
         return loss
 
     def backward(self) -> np.ndarray:
@@ -140,7 +141,7 @@ class Loss(Named):
 
     def _weighed(self, output: np.ndarray, target: np.ndarray, sample_weight: Any) -> Any:
         """(loss, saved); sets total_weight where the loss itself does not."""
-        self.total_weight = -1.0
+        vars(self)["total_weight"] = -1.0
         if sample_weight is None:
             found = self._run(output, target)
         else:
@@ -287,7 +288,7 @@ class SoftmaxCE(_ClassLoss):
         self.label_smoothing = label_smoothing
 
     def _loss(self, output: Any, target: Any, grad: Any, sample_weight: Any) -> float:
-        loss, self.total_weight = _criteria.softmax_ce(
+        loss, vars(self)["total_weight"] = _criteria.softmax_ce(
             type(self).__name__, output, target, self._code, grad, self._weight_of(output),
             self._label_smoothing, self._ignore_index, sample_weight,
         )  # fmt: skip
