@@ -47,35 +47,6 @@ enum nnl_product_mode {
 
 enum nnl_reduction { NNL_MEAN = 1, NNL_SUM = 2 };
 
-/* Layers that a program can hold. */
-enum nnl_layer {
-    NNL_LINEAR = 1,
-    NNL_THRESHOLD = 2,
-    NNL_LAYER_SIGMOID = 3,
-    NNL_LAYER_TANH = 4,
-    NNL_SOFTMAX = 5,
-    NNL_LOGSOFTMAX = 6,
-    NNL_DROPOUT = 7
-};
-
-/* One recorded layer call: rows of `inputs` columns become rows of `outputs` columns. */
-typedef struct {
-    int32_t layer;      /* enum nnl_layer */
-    int32_t activation; /* enum nnl_activation, computed in the same pass by a Linear */
-    int64_t inputs, outputs;
-    const void *weight; /* [inputs, outputs], for a Linear */
-    const void *bias;   /* [outputs] [OPTIONAL], for a Linear */
-    double threshold, value;
-    double rate;               /* for a Dropout, which only training applies */
-    uint64_t seed;             /* its random stream: (seed, purpose, counter) */
-    uint32_t purpose, counter; /* counter: one for each forward pass in training */
-    /* For training only: */
-    void *output;     /* [BUFFER] [batch, outputs]: kept for backward */
-    void *gradOutput; /* [BUFFER] [batch, outputs]: two layers' may be one, see nnl_training */
-    void *gradWeight; /* [inputs, outputs] [OPTIONAL], for a Linear; NULL: not trained */
-    void *gradBias;   /* [outputs] [OPTIONAL], for a Linear; NULL: not trained */
-} nnl_step;
-
 /* Rules of optimisers; AdamW is NNL_RULE_ADAM with NNL_DECOUPLED. */
 enum nnl_rule {
     NNL_RULE_SGD = 1,
@@ -126,18 +97,6 @@ typedef struct {
 } nnl_segment;
 /* ==== training ==== */
 
-enum nnl_criterion { NNL_CROSS_ENTROPY = 1, NNL_NLL = 2, NNL_MSE = 3 };
-
-/* The loss of a network's outputs. */
-typedef struct {
-    int32_t criterion;        /* enum nnl_criterion */
-    int32_t reduction;        /* enum nnl_reduction */
-    int32_t classes;          /* 1: targets are class indices; 0: rows of reals */
-    double smoothing;         /* of labels, for cross-entropy */
-    int64_t ignore_index;     /* rows of this class do not count */
-    const void *class_weight; /* [classes] [OPTIONAL] */
-} nnl_loss;
-
 /* Rows to learn from or to measure on. */
 typedef struct {
     int64_t rows, source;  /* rows to go through, in all or by an order; rows that there are */
@@ -160,25 +119,89 @@ typedef struct {
     double shared, alone; /* seconds of the quickest trial */
 } nnl_pace;
 
+/* ==== programs ==== */
+
+/* An operand: element (i, j, k, l) stands stride[0] i + ... elements after `offset` bytes of a
+ * buffer; buffer -1: none. Slots of a call: out, second output, a, b, c, d. */
+typedef struct {
+    int32_t buffer, unused;
+    int64_t offset;
+    int64_t stride[4];
+} nnl_slot;
+
+/* One call of an operation (enum nnl_op of ops.h). What the sizes mean:
+ *   elements, contiguous elements  the four axes of the output
+ *   rows                           the last axis is a row
+ *   reductions                     outer, reduced, inner, 1
+ *   GEMM                           products, m, n, k; out [m, n] = act(a [m, k] b [k, n] + c [n]);
+ *                                  d [m, n]: the result is multiplied by the derivative of act at its
+ *                                  output d instead; second output [n]: the column sums of b
+ *   losses                         rows, 1, 1, classes; a: input, b: target, c: class weights [classes],
+ *                                  d: sample weights [rows]; out [2]; second output: gradient of a */
+typedef struct {
+    int32_t op;
+    int32_t batch;  /* bit i: size[i] is the size for one row of the batch */
+    int32_t by_row; /* 1: every slot with rows has them first, and no other row is needed */
+    int32_t flag; /* of a loss: 1 when targets are reals; of a product: enum nnl_product_mode; of a
+                     * dropout: 1 for the gradient */
+    int32_t activation, reduction;
+    int64_t integer;        /* ignored class of a loss; index of a random stream's counter */
+    double number;          /* smoothing of labels; rate of a dropout; factor of a count */
+    uint64_t seed;          /* of a dropout */
+    uint32_t purpose, step; /* step: added to the counter */
+    int64_t
+        weight; /* 1 + the buffer of the weight whose whole gradient this is, which no later call
+                     * reads; 0: none */
+    int64_t size[4];
+    nnl_slot slot[6];
+} nnl_call;
+
+/* A recorded list of calls. What is bound before a run, and read after it, are buffers by their
+ * number, -1 where there is none. */
+typedef struct {
+    int64_t count, buffers;
+    const nnl_call *calls;
+    void **table;             /* [buffers] */
+    const int64_t *row_bytes; /* [buffers]: of one row of the batch; 0: the same for all rows */
+    uint32_t *counters;       /* of random streams */
+    const uint32_t *counts;   /* what one run in training adds to each counter */
+    int64_t counter_count;
+    int64_t *bad_row;              /* [OUT] on NNL_EINDEX */
+    int64_t rows;                  /* of the only batch that it is for; 0: of any */
+    int32_t input, target, weight; /* of the batch; weight [rows] */
+    int32_t output, loss;          /* loss [1], or [2] with the weight of the rows */
+    int32_t weighed;               /* 1: loss [2] */
+    int32_t unused;
+    int64_t mark; /* of a step: the call behind the loss */
+    void **room;  /* [BUFFER] [16, buffers] where threads may share a batch, or NULL */
+    const int64_t *fixed_bytes; /* [buffers]: of its own memory that has no rows */
+    const uint8_t *own; /* [buffers]: 1 for memory of the program, 0 for what is bound to it */
+} nnl_program;
+
 /* A network, its loss, its optimiser, its data, and where in them training stands. */
 typedef struct {
-    int64_t count, batch; /* layers; rows of a full batch */
-    nnl_step *steps;
-    nnl_loss loss;
+    int64_t batch; /* rows of a full batch */
+    /* A step: forward, its loss and backward: the program for the batch's rows. Outside training the
+     * output of the model, and the loss of an output, which is then its input. */
+    int64_t program_count;
+    nnl_program *programs;
+    nnl_program *forward, *measure;               /* [OPTIONAL] */
+    int64_t input_size, output_size, target_size; /* elements of a row; target_size 0: a class */
+    int32_t reduction;                            /* enum nnl_reduction */
+    int32_t unused;
+    int64_t ignore_index; /* rows of this class do not count */
     int64_t segment_count;
     nnl_segment *segments;
     nnl_optimizer *optimizer;
     void *input, *target, *weight; /* [BUFFER] one gathered batch */
     int64_t *index;                /* [BUFFER] [batch] */
-    int32_t team;  /* threads that may share a batch, or 0. With them `input` has room for as many
-                   * copies, and no two Linears share a gradOutput */
-    nnl_pace pace; /* [BUFFER] zero at first; of no result a bit depends on it */
-    nnl_data data, held_out; /* held_out.rows may be 0 */
-    void *held_output;       /* [BUFFER] [min(held_out.rows, 4096), outputs of the last] */
-    void *outputs;           /* [OUT] [data.rows, outputs] [OPTIONAL]: of every batch */
-    void *order;             /* [OPTIONAL] [data.rows]: of the rows, or of the subset; */
-    int32_t order_bytes;     /* ... uint32_t (4) or int64_t (8) */
-    int32_t shuffle;         /* 1: each epoch writes a new order from (seed, epoch) */
+    nnl_pace pace;                 /* [BUFFER] zero at first; of no result a bit depends on it */
+    nnl_data data, held_out;       /* held_out.rows may be 0 */
+    void *held_output;             /* [BUFFER] [min(held_out.rows, 4096), outputs of the last] */
+    void *outputs;                 /* [OUT] [data.rows, outputs] [OPTIONAL]: of every batch */
+    void *order;                   /* [OPTIONAL] [data.rows]: of the rows, or of the subset; */
+    int32_t order_bytes;           /* ... uint32_t (4) or int64_t (8) */
+    int32_t shuffle;               /* 1: each epoch writes a new order from (seed, epoch) */
     uint64_t seed;
     int64_t epoch, position; /* the next batch: its epoch and its number in it */
     /* One run: */
@@ -191,64 +214,6 @@ typedef struct {
     int64_t bad_row;     /* [OUT] on NNL_EINDEX */
     int32_t status;      /* [OUT] enum nnl_status */
 } nnl_training;
-
-/* ==== graphs ==== */
-
-/* What an instruction of a recorded graph computes. */
-enum nnl_code {
-    /* out [m, n] = a op b; a and b have elements at i * row + j * col, strides may be 0. */
-    NNL_CODE_ADD = 1,
-    NNL_CODE_SUB = 2,
-    NNL_CODE_MUL = 3,
-    NNL_CODE_DIV = 4,
-    /* out [m, n] = op a */
-    NNL_CODE_COPY = 5,
-    NNL_CODE_NEG = 6,
-    NNL_CODE_ABS = 7,
-    NNL_CODE_SIGN = 8,
-    NNL_CODE_SQRT = 9,
-    NNL_CODE_POSITIVE = 10, /* max(a, 0), NaN stays */
-    /* out [n] = f(a [n]) */
-    NNL_CODE_EXP = 11,
-    NNL_CODE_EXPM1 = 12,
-    NNL_CODE_LOG = 13,
-    NNL_CODE_LOG1P = 14,
-    NNL_CODE_ERF = 15,
-    NNL_CODE_RELU = 16,
-    NNL_CODE_SIGMOID = 17,
-    NNL_CODE_TANH = 18,
-    /* out [n]: the gradient of the input from a, the output, and b, its gradient */
-    NNL_CODE_RELU_GRAD = 19,
-    NNL_CODE_SIGMOID_GRAD = 20,
-    NNL_CODE_TANH_GRAD = 21,
-    /* rows: out [m, n] from a [m, n], and the gradient of the input likewise */
-    NNL_CODE_SOFTMAX = 22,
-    NNL_CODE_LOGSOFTMAX = 23,
-    NNL_CODE_SOFTMAX_GRAD = 24,
-    NNL_CODE_LOGSOFTMAX_GRAD = 25,
-    /* sums of a [m, n], in the order in which NumPy adds */
-    NNL_CODE_SUM_COLUMNS = 26, /* out [m]: of each row */
-    NNL_CODE_SUM_ROWS = 27,    /* out [n]: of each column */
-    /* products */
-    NNL_CODE_GEMM = 28,   /* out [m, n] = a [m, k] b [k, n], with strides; flag: NNL_GRADIENT */
-    NNL_CODE_LINEAR = 29, /* out [m, n] = a [m, k] b [k, n] + c [n] [OPTIONAL] */
-    NNL_CODE_LINEAR_GRAD =
-        30, /* out [k, n] = a^T b, c [n] [OPTIONAL] = sum of b; a [m, k] b [m, n] */
-    /* losses: out [2]; c [m, n] [OPTIONAL]: the gradient of a [m, n] */
-    NNL_CODE_CROSS_ENTROPY = 31, /* b: classes int64_t [m], with flag 1 reals [m, n] */
-    NNL_CODE_NLL = 32,           /* b: classes int64_t [m] */
-    NNL_CODE_MSE = 33            /* b: reals [m, n] */
-};
-
-/* One instruction; out, a, b, c and d are places in a table of pointers, -1 for none. */
-typedef struct {
-    int32_t code, flag;      /* enum nnl_code */
-    int32_t out, a, b, c, d; /* d: class weights [n] [OPTIONAL] of a loss */
-    int32_t reduction;       /* enum nnl_reduction, for a loss */
-    int64_t m, n, k;         /* k: also the ignored class of a loss */
-    int64_t a_row, a_col, b_row, b_col;
-    double number; /* smoothing of labels, for a loss */
-} nnl_instruction;
 
 /* Text for a status code; never NULL. */
 const char *nnl_status_text(int status);
@@ -440,15 +405,23 @@ int NNL_(Optimizer_update)(int64_t count, nnl_segment *segments, nnl_optimizer *
 int NNL_(gradient_norm)(int64_t count, const nnl_segment *segments, double clip_value, double *norm,
                         int threads);
 
-/* Runs `count` >= 1 recorded layers forward: output [OUT] [N, outputs of the last] from
- * input [N, inputs of the first]. */
-int NNL_(Program_updateOutput)(int64_t N, int64_t count, const nnl_step *steps, const real *input,
-                               real *output, int threads);
+/* c [OUT] [count, m, n]: c_i = a_i b_i for matrices [m, k] and [k, n] whose elements lie at
+ * i * next + row * a_row + col * a_col; a step of 0 repeats an operand. mode: 0 or NNL_GRADIENT. */
+int NNL_(matmul)(int64_t count, int64_t m, int64_t n, int64_t k, const real *a, int64_t a_next,
+                 int64_t a_row, int64_t a_col, const real *b, int64_t b_next, int64_t b_row,
+                 int64_t b_col, real *c, int mode, int threads);
 
-/* Runs `count` instructions in their order. places [size]: what they read and write; outputs overlap
- * no input. */
-int NNL_(Graph_run)(int64_t count, const nnl_instruction *list, int64_t size, void *const *places,
-                    int threads);
+/* output [OUT] [outer, inner] = the sum of input [outer, n, inner] over n: with inner = 1 pairwise, in
+ * NumPy's order; else chains over n. */
+int NNL_(sum)(int64_t outer, int64_t n, int64_t inner, const real *input, real *output,
+              int threads);
+
+/* output [OUT] [N, ...] of a program with a bound input and output; it runs in memory of its own. */
+int NNL_(Program_predict)(const nnl_program *program, int64_t N, const real *input, real *output,
+                          int threads);
+
+/* Runs all calls of a program on a batch of `rows` rows. */
+int NNL_(Program_run)(const nnl_program *program, int64_t rows, int threads);
 
 /* Trains `models` networks, each for its own number of batches, side by side where there are
  * several. Each has its status; returns the first that is not NNL_OK. A network whose loss is not

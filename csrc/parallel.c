@@ -5,7 +5,7 @@
 #include <stdatomic.h>
 
 #include "base.h"
-#include "call.h"
+#include "entry.h"
 #include "pool.h"
 
 #if defined(__unix__) || defined(__APPLE__)
@@ -55,7 +55,7 @@ typedef struct {
     int64_t count, grain, chunks, pieces;
     nnl_task *task;
     void *context;
-    nnl_call *call;
+    nnl_entry *call;
 } ranges;
 
 /* Chunks that a thread works on before it looks whether the call is to end: some 10 ms. */
@@ -90,7 +90,7 @@ void nnl_parallel_for(int64_t count, int64_t grain, int threads, nnl_task *task,
         run_task(task, context, 0, count, grain);
         return;
     }
-    ranges r = {count, grain, chunks, pieces, task, context, nnl_this_call()};
+    ranges r = {count, grain, chunks, pieces, task, context, nnl_this_entry()};
     run((int)pieces, run_range, &r);
 }
 
@@ -99,7 +99,7 @@ typedef struct {
     int64_t count;
     nnl_task *task;
     void *context;
-    nnl_call *call;
+    nnl_entry *call;
     atomic_int_fast64_t next;
 } items;
 
@@ -114,7 +114,7 @@ static void run_items(void *context, int64_t piece) {
 
 void nnl_parallel_each(int64_t count, int threads, nnl_task *task, void *context) {
     int64_t pieces = nnl_min(nnl_min(count, threads), NNL_POOL_PIECES);
-    items all = {count, task, context, nnl_this_call(), 0};
+    items all = {count, task, context, nnl_this_entry(), 0};
     if (pieces <= 1 || forked_child) {
         run_items(&all, 0);
     } else {

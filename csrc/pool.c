@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 #include "base.h"
-#include "call.h"
+#include "entry.h"
 #include "small_code.h"
 
 /* How long a worker looks out for work before it sleeps: over what a program does between two

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from . import callbacks, data, metrics, optim
     from .checkpoint import Checkpoint, CheckpointError, load, save
     from .history import History
-    from .jit import jit_program
+    from .program.jit import jit_program
     from .trainer import Trainer
     from .training.many import Ensemble, fit_many
 else:  # imported when they are first used
@@ -53,7 +53,7 @@ else:  # imported when they are first used
             "callbacks": "",
             "data": "",
             "fit_many": "training.many",
-            "jit_program": "jit",
+            "jit_program": "program.jit",
             "load": "checkpoint",
             "metrics": "",
             "optim": "",

@@ -94,6 +94,12 @@ def isas() -> list[str]:
     return wanted.split(",")
 
 
+def operations(table: str) -> str:
+    """The enum of operations from the table in csrc/ops.h."""
+    names = re.findall(r"^ *X\((\w+), \w+, \d, \d, ", table, re.MULTILINE)
+    return "enum nnl_op { " + ", ".join(f"NNL_OP_{name}" for name in names) + " };"
+
+
 def declarations(header: str) -> str:
     """The `cdef` of the binding: the header's common part, and the typed part for each type.
 
@@ -118,14 +124,15 @@ def declarations(header: str) -> str:
 
 def glue(header: str) -> str:
     """The C text before the binding: each kernel is called between the begin and the end of a call
-    (csrc/call.h), which set the arithmetic mode and listen to Ctrl-C; numbers that are `real` are
+    (csrc/entry.h), which set the arithmetic mode and listen to Ctrl-C; numbers that are `real` are
     rounded there."""
     around = (
-        "__extension__({ nnl_call nnl_now; nnl_begin_call(&nnl_now); "
-        "nnl_end_call(&nnl_now, (body)); })"
+        "__extension__({ nnl_entry nnl_now; nnl_begin_entry(&nnl_now); "
+        "nnl_end_entry(&nnl_now, (body)); })"
     )
     # The glue only converts arguments: -Os makes it two thirds as large, and no slower.
-    lines = ['#pragma GCC optimize("Os")', '#include "nnlite.h"', '#include "call.h"']
+    lines = ['#pragma GCC optimize("Os")']
+    lines += [f'#include "{name}"' for name in ("nnlite.h", "entry.h", "ops.h")]
     lines.append(f"#define NNL_CALL(body) {around}")
     for name, arguments in re.findall(r"^int NNL_\((\w+)\)\((.*?)\);", header, re.DOTALL | re.M):
         names = re.findall(r"(\w+)\s*(?:,|$)", arguments)
@@ -192,6 +199,7 @@ def extensions() -> list[Any]:
     strip = ["-Wl,-s"] if sys.platform == "linux" else []
     header = (CSRC / "nnlite.h").read_text()
     cdef = declarations(header)
+    cdef += operations((CSRC / "ops.h").read_text())
     made = []
     for isa in isas():
         builder = cffi.FFI()

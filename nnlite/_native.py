@@ -16,35 +16,19 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy as np
 
 BEST_FIRST = ("avx512", "avx2", "neon", "portable")
 SUFFIX = {"_f32": np.dtype(np.float32), "_f64": np.dtype(np.float64)}
 
-OK, EINVAL, ENOMEM, EINDEX, EOVERLAP, EWEIGHT, EFINITE, EINTR = range(8)
-IDENTITY, RELU, SIGMOID, TANH = range(4)
-LINEAR, THRESHOLD, LAYER_SIGMOID, LAYER_TANH, SOFTMAX, LOGSOFTMAX, DROPOUT = range(1, 8)
-MEAN, SUM = 1, 2
-ACCUMULATE, GRADIENT = 1, 2
-RULE_SGD, RULE_ADAM, RULE_ADAMAX, RULE_NADAM = range(1, 5)
-RULE_RMSPROP, RULE_ADAGRAD, RULE_ADADELTA, RULE_RPROP = range(5, 9)
-MAXIMIZE, DECOUPLED, NESTEROV, AMSGRAD, CENTERED = (1 << bit for bit in range(5))
 DROPOUT_PURPOSE = 2**31  # purposes of random streams from here on: one for each Dropout
-CROSS_ENTROPY, NLL, MSE = 1, 2, 3
-CODES = {  # enum nnl_code
-    name: number
-    for number, name in enumerate(
-        [
-            "add", "sub", "mul", "div", "copy", "neg", "abs", "sign", "sqrt", "positive", "exp",
-            "expm1", "log", "log1p", "erf", "relu", "sigmoid", "tanh", "relu_grad", "sigmoid_grad",
-            "tanh_grad", "softmax", "log_softmax", "softmax_grad", "log_softmax_grad",
-            "sum_columns", "sum_rows", "gemm", "linear", "linear_grad", "softmax_ce", "nll", "mse",
-        ],
-        1,
-    )
-}  # fmt: skip
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> int:
+        """The constants of csrc/nnlite.h and csrc/ops.h without their prefix: EINDEX, OP_ADD."""
 
 
 class Build:
@@ -160,11 +144,17 @@ except ImportError as error:
     print(f"nnlite: {error}", file=sys.stderr)
     raise SystemExit(2) from None
 ISA = _build.isa
+globals().update(
+    {name[4:]: number for name in dir(_build.lib) if name.startswith("NNL_")
+     for number in [getattr(_build.lib, name)]}
+)  # fmt: skip
+_ERRORS = {_build.lib.NNL_ENOMEM: MemoryError, _build.lib.NNL_EINDEX: IndexError}
 common = _build.common
 KERNELS = _build.kernels
 _new = _build.ffi.new
 _from_buffer = _build.ffi.from_buffer
 _typeof = _build.ffi.typeof
+_cast = _build.ffi.cast
 _ARRAY = {
     np.dtype(np.float32): _typeof("float[]"),
     np.dtype(np.float64): _typeof("double[]"),
@@ -218,6 +208,26 @@ def places(count: int) -> Any:
     return _new("void *[]", count)
 
 
+def address(array: np.ndarray) -> Any:
+    """A C pointer to the first element of an array of any layout; the caller keeps it alive."""
+    return _cast("void *", array.ctypes.data)
+
+
+def integers(numbers: Sequence[int]) -> Any:
+    """A C array of int64_t."""
+    return _new("int64_t[]", list(numbers) or [0])
+
+
+def counters(numbers: Sequence[int]) -> Any:
+    """A C array of uint32_t: counts of random streams."""
+    return _new("uint32_t[]", list(numbers) or [0])
+
+
+def bytes_of(numbers: Sequence[int]) -> Any:
+    """A C array of uint8_t."""
+    return _new("uint8_t[]", list(map(int, numbers)) or [0])
+
+
 def run_side_by_side(dtype: np.dtype, trainings: list[Any], threads: int) -> None:
     """Runs several prepared trainings; each has its own status then."""
     pointers = addresses("training", trainings)
@@ -261,10 +271,10 @@ def segments(parts: Sequence[tuple[Any, ...]]) -> Any:
 
 def fail(operation: str, status: int, detail: str = "") -> NoReturn:
     """Raises the exception for a status other than OK."""
-    if status == EINTR:
+    if status == _build.lib.NNL_EINTR:
         raise interruption()
     text = _build.text(common.status_text(status))
-    kind = {ENOMEM: MemoryError, EINDEX: IndexError}.get(status, ValueError)
+    kind = _ERRORS.get(status, ValueError)
     raise kind(f"{operation}: {detail or text}")
 
 

@@ -14,10 +14,11 @@ from . import _check, _native
 from . import callbacks as _callbacks
 from . import metrics as _metrics
 from ._config import check_seed
+from .autograd.node import Unsupported
 from .data._source import MEMORY_BUDGET
 from .history import History
 from .nn.losses import Loss
-from .nn.module import Module, converted
+from .nn.module import Module, Structure, converted
 from .optim import LBFGS, Optimizer, Schedule
 from .training.dataset import Dataset
 from .training.eager import Eager, train_batch
@@ -79,6 +80,8 @@ class Trainer:
     Attributes:
         epoch: epochs begun by all calls of fit; each has its own order.
         steps: batches trained on by all calls of fit.
+        why_eager: why the last batches were not trained by a program in C, with the line of the
+            user's code, or None.
         stop: a callback sets it to True to end the fit.
 
     Raises:
@@ -107,11 +110,13 @@ class Trainer:
         self.checkpoint = None if checkpoint is None else os.fspath(checkpoint)
         self.every = None if every is None else _check.size("Trainer", "every", every)
         self.epoch, self.steps, self.stop = 0, 0, False
+        self.why_eager: str | None = None
         self._owner, self._fits = threading.RLock(), False  # programs have one set of buffers
         self._position: Position | None = None  # of the last fit
         self._attached: dict[str, Any] = {}  # schedule, callbacks of the last fit
         self.inputs = Inputs(model, loss, optimizer.dtype)
-        self._programs: dict[Any, Program | None] = {}
+        self._programs: dict[Any, Program] = {}
+        self._refused: dict[Any, tuple[Any, str]] = {}
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Another model, loss or optimiser is used from the next step on."""
@@ -124,10 +129,10 @@ class Trainer:
         if replaces:
             vars(self)["_warned"] = self._warned or warn_of_twice(self.model, self.loss)
             self.inputs = Inputs(self.model, self.loss, self.optimizer.dtype)
-            self._programs = {}
+            self._programs, self._refused = {}, {}
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {**vars(self), "_programs": {}, "_fits": False}
+        state = {**vars(self), "_programs": {}, "_refused": {}, "_fits": False}
         del state["_owner"]
         return state
 
@@ -206,16 +211,32 @@ class Trainer:
 
     def runner(self, rows: Rows, batch: int, key: Any = "fit") -> Program | Eager:
         """What trains on such rows: the program, compiled once, or the modules."""
+        key = key if rows.weight is None else (key, "weighted")
         found = self._programs.get(key)
         classes = bool(rows.y.dtype == _check.INT64)
+        larger = "step" in (key, key[0])  # steps up to the largest share a program
         if (
-            found is None
-            or not found.fits(self, rows, classes)
-            or (batch > found.batch if key == "step" else batch != found.batch)
+            found is not None
+            and found.fits(self, rows, classes)
+            and (batch <= found.batch if larger else batch == found.batch)
         ):
-            found = compiled(self.model, self.loss, self.optimizer, rows, batch, classes)
-            self._programs[key] = found
-        return found or Eager(self.model, self.loss, self.optimizer, batch)
+            return found
+        kind = rows.x.shape[1:], rows.y.shape[1:], classes, batch, Structure.token
+        refused, why = self._refused.get(key, (None, ""))
+        if refused != kind:
+            try:
+                made = compiled(self.model, self.loss, self.optimizer, rows, batch, classes)
+                if made is None:
+                    raise Unsupported("programs are switched off")
+            except Unsupported as reason:
+                why = str(reason)
+                self._refused[key] = kind, why
+                self._programs.pop(key, None)
+            else:
+                self._programs[key], self.why_eager = made, None
+                return made
+        self.why_eager = why
+        return Eager(self.model, self.loss, self.optimizer, batch)
 
     # Fit.
 
@@ -464,7 +485,7 @@ class Trainer:
         classes = bool(rows.y.dtype == _check.INT64)
         if not metrics and program is not None and self._owner.acquire(False):
             try:  # where another thread trains, the modules measure
-                if program.fits(self, rows, classes):
+                if program.measures(self, rows, classes):
                     return program.measure(rows)
             finally:
                 self._owner.release()
@@ -477,8 +498,8 @@ class Trainer:
             batch_size: rows of a batch; default: that of the last fit, else 32.
 
         Returns:
-            parameters, gradients, optimizer; where there is a training program: activations,
-            activation gradients, gathered batch; and total. Kernels need besides at most a few
+            parameters, gradients, optimizer; where there is a training program: activations
+            (and their gradients), gathered batch; and total. Kernels need besides at most a few
             hundred kilobytes for each thread.
         """
         program = self._programs.get("fit")

@@ -16,7 +16,8 @@ import numpy as np
 from autograd_cases import _rebuilt, _spectral, draw
 
 from nnlite import autograd as ag
-from nnlite.autograd import indexing
+from nnlite.autograd import elementary, indexing, neural, products
+from nnlite.autograd.operation import apply
 
 ONE: Any = [(), (3,), (2, 3), (2, 1, 2), (0,), (2, 0)]
 PAIRS: Any = [
@@ -225,7 +226,22 @@ NEURAL = [
     )],
 ]  # fmt: skip
 
-LINES = [*ELEMENTWISE, *SHAPING, *REDUCTIONS, *PRODUCTS_LINES, *LINALG, *NEURAL]
+SAME: Any = [((3,), (3,)), ((2, 3), (2, 3)), ((2, 0), (2, 0))]
+GRADIENT_KERNELS = [
+    *two("sigmoid_grad", elementary.sigmoid_grad, shapes=SAME),
+    *two("tanh_grad", elementary.tanh_grad, shapes=SAME),
+    *two("relu_grad", elementary.relu_grad, "distinct", shapes=SAME),
+    *two("softmax_grad", neural.softmax_grad, shapes=SAME[:2]),
+    *two("log_softmax_grad", neural.log_softmax_grad, shapes=SAME[:2]),
+    *two("matmul_gradient", products.matmul_gradient, shapes=PRODUCTS[:5]),
+    *one("dropout_grad", lambda g: apply(neural.DropoutGrad, g, params=(0.4, 3, 1, 2)),
+         shapes=[(7,), (2, 3)]),
+    *two("linear_grad", neural.linear_grad, shapes=[((4, 2), (4, 3)), ((1, 2), (1, 1))]),
+]  # fmt: skip
+
+LINES = [
+    *ELEMENTWISE, *SHAPING, *REDUCTIONS, *PRODUCTS_LINES, *LINALG, *NEURAL, *GRADIENT_KERNELS,
+]  # fmt: skip
 IDS = [str(line) for line in LINES]
 
 # Functions of operations that have no gradient.

@@ -188,17 +188,13 @@ def test_in_a_chain(rng):
     np.testing.assert_allclose(last.weight.grad, hidden.T @ grad, rtol=1e-12)
 
 
-def test_the_recorded_step_holds_the_place_of_the_mask():
+def test_a_program_goes_on_with_the_place_of_the_mask():
     layer = nn.Dropout(0.25)
     layer.load_extra_state({"seed": 2**64 - 1, "stream": 77, "step": 2**32 - 1})
-    steps = _native.structs("step", 1)  # an element does not keep its array alive
-    step = steps[0]
-    step.inputs = 6
-    layer._record(step, None)
-    assert (step.layer, step.outputs, step.rate) == (_native.DROPOUT, 6, 0.25)
-    assert (step.seed, step.purpose, step.counter) == (2**64 - 1, 2**31 + 77, 2**32 - 1)
-    layer(np.ones((1, 1), F32))
-    assert layer.step == 0  # the counter begins anew
+    model = nn.Sequential(layer, nn.Linear(6, 2))
+    trainer = nn.Trainer(model, nn.SoftmaxCE(), nn.optim.SGD(model.parameters(), lr=0.0))
+    trainer.train_step(np.ones((3, 6), F32), np.array([0, 1, 0]))
+    assert trainer.why_eager is None and layer.step == 0  # the counter begins anew
 
 
 REFUSED = {

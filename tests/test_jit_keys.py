@@ -10,7 +10,7 @@ import pytest
 
 import nnlite as nn
 from nnlite import autograd as ag
-from nnlite.jit.program import Lease
+from nnlite.program.jit import Lease
 
 
 def test_numbers_are_told_apart_by_their_bits():

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "base.h"
-#include "call.h"
+#include "entry.h"
 #include "gemm/blocks.h"
 #include "gemm/gemm.h"
 #include "parallel.h"

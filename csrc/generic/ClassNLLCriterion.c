@@ -12,6 +12,7 @@
 
 #include "base.h"
 #include "generic/target.h"
+#include "program/call.h"
 #include "vec/lanes.h"
 #include "vec/math.h"
 #include "vec/vec.h"
@@ -78,6 +79,18 @@ NNL_API int NNL_(ClassNLLCriterion_updateGradInput)(int64_t N, int64_t K, const 
     }
     nnl_free(weights);
     return NNL_OK;
+}
+
+int NNL_(op_nll)(const nnl_work *w) {
+    const nnl_call *c = w->call;
+    int64_t N = w->size[0], K = w->size[3];
+    const void *weight = w->at[NNL_C], *sample = w->at[NNL_D];
+    int status =
+        NNL_(ClassNLLCriterion_updateOutput)(N, K, w->at[NNL_A], w->at[NNL_B], w->at[NNL_OUT],
+                                             weight, sample, w->bad_row, c->integer, c->reduction);
+    if (status != NNL_OK || !w->at[NNL_OUT2]) return status;
+    return NNL_(ClassNLLCriterion_updateGradInput)(N, K, w->at[NNL_B], w->at[NNL_OUT2], weight,
+                                                   sample, w->bad_row, 1, c->integer, c->reduction);
 }
 
 #endif

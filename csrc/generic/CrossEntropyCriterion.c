@@ -21,6 +21,7 @@
 #include "generic/grain.h"
 #include "generic/target.h"
 #include "parallel.h"
+#include "program/call.h"
 #include "vec/lanes.h"
 #include "vec/math.h"
 #include "vec/vec.h"
@@ -254,6 +255,15 @@ NNL_API int NNL_(CrossEntropyCriterion_updateOutput)(
     loss[1] = total;
     nnl_free(losses);
     return NNL_OK;
+}
+
+int NNL_(op_cross_entropy)(const nnl_work *w) {
+    const nnl_call *c = w->call;
+    const void *target = w->at[NNL_B];
+    return NNL_(CrossEntropyCriterion_updateOutput)(
+        w->size[0], w->size[3], w->at[NNL_A], c->flag ? NULL : target, c->flag ? target : NULL,
+        w->at[NNL_OUT], w->at[NNL_OUT2], w->at[NNL_C], w->at[NNL_D], w->bad_row, c->number,
+        c->integer, c->reduction, w->threads);
 }
 
 #endif

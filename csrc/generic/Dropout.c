@@ -15,6 +15,7 @@
 #include "base.h"
 #include "generic/grain.h"
 #include "parallel.h"
+#include "program/call.h"
 #include "random.h"
 #include "vec/vec.h"
 
@@ -109,6 +110,14 @@ NNL_API int NNL_(Dropout_updateGradInput)(int64_t n, const real *gradOutput, rea
                                           uint32_t step, int threads) {
     return NNL_(dropout_part)(0, n, gradOutput, gradInput, rate, seed, purpose, step, true,
                               threads);
+}
+
+int NNL_(op_dropout)(const nnl_work *w) {
+    const nnl_call *c = w->call;
+    int64_t n = nnl_elements(w), first = c->batch ? w->row * (n / nnl_max(w->rows, 1)) : 0;
+    return NNL_(dropout_part)(first, n, w->at[NNL_A], w->at[NNL_OUT], c->number, c->seed,
+                              c->purpose, w->counters[c->integer] + c->step, c->flag != 0,
+                              w->threads);
 }
 
 #endif

@@ -6,6 +6,7 @@
 #include "base.h"
 #include "generic/grain.h"
 #include "parallel.h"
+#include "program/call.h"
 #include "vec/math.h"
 #include "vec/vec.h"
 
@@ -36,5 +37,11 @@ NNL_FUNCTION(Log1p, log1p)
 NNL_FUNCTION(Erf, erf)
 
 #undef NNL_FUNCTION
+
+NNL_ELEMENTS_OP(exp, Exp_updateOutput)
+NNL_ELEMENTS_OP(expm1, Expm1_updateOutput)
+NNL_ELEMENTS_OP(log, Log_updateOutput)
+NNL_ELEMENTS_OP(log1p, Log1p_updateOutput)
+NNL_ELEMENTS_OP(erf, Erf_updateOutput)
 
 #endif

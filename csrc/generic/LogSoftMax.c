@@ -10,6 +10,7 @@
 #include "base.h"
 #include "generic/grain.h"
 #include "parallel.h"
+#include "program/call.h"
 #include "vec/lanes.h"
 #include "vec/math.h"
 #include "vec/vec.h"
@@ -92,5 +93,8 @@ NNL_API int NNL_(LogSoftMax_updateGradInput)(int64_t N, int64_t K, const real *o
     nnl_parallel_for(N, nnl_row_grain(K), threads, T_(logsoftmax_grad_rows), &r);
     return NNL_OK;
 }
+
+NNL_ROWS_OP(log_softmax, LogSoftMax_updateOutput)
+NNL_ROWS_GRAD_OP(log_softmax_grad, LogSoftMax_updateGradInput)
 
 #endif

@@ -12,6 +12,7 @@
 #include "generic/grain.h"
 #include "generic/target.h"
 #include "parallel.h"
+#include "program/call.h"
 #include "vec/lanes.h"
 #include "vec/math.h"
 #include "vec/vec.h"
@@ -175,6 +176,16 @@ NNL_API int NNL_(MSECriterion_updateGradInput)(int64_t N, int64_t K, const real 
     nnl_parallel_for(nnl_ceil_div(n, SUM_BLOCK), NNL_GRAIN_CHEAP / SUM_BLOCK, threads,
                      T_(weighted_grad_blocks), &b);
     return NNL_OK;
+}
+
+int NNL_(op_mse)(const nnl_work *w) {
+    int64_t N = w->size[0], K = w->size[3];
+    const real *input = w->at[NNL_A], *target = w->at[NNL_B], *weight = w->at[NNL_D];
+    int status = NNL_(MSECriterion_updateOutput)(N, K, input, target, w->at[NNL_OUT], weight,
+                                                 w->call->reduction, w->threads);
+    if (status != NNL_OK || !w->at[NNL_OUT2]) return status;
+    return NNL_(MSECriterion_updateGradInput)(N, K, input, target, w->at[NNL_OUT2], weight, 1,
+                                              w->call->reduction, w->threads);
 }
 
 #endif

@@ -13,7 +13,7 @@
 #include <math.h>
 
 #include "base.h"
-#include "call.h"
+#include "entry.h"
 #include "vec/vec.h"
 
 /* Arrays of state that a rule keeps. */

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base.h"
-#include "call.h"
+#include "entry.h"
 #include "generic/target.h"
 #include "vec/vec.h"
 

@@ -9,6 +9,7 @@
 #include "base.h"
 #include "generic/grain.h"
 #include "parallel.h"
+#include "program/call.h"
 #include "vec/math.h"
 #include "vec/vec.h"
 
@@ -46,5 +47,8 @@ NNL_API int NNL_(Sigmoid_updateGradInput)(int64_t n, const real *output, const r
     T_(pointwise) p = {.x = output, .y = gradOutput, .out = gradInput};
     return T_(run_pointwise)(n, p, NNL_GRAIN_CHEAP, threads, T_(sigmoid_grad));
 }
+
+NNL_ELEMENTS_OP(sigmoid, Sigmoid_updateOutput)
+NNL_ELEMENTS_GRAD_OP(sigmoid_grad, Sigmoid_updateGradInput)
 
 #endif

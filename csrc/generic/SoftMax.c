@@ -11,6 +11,7 @@
 #include "base.h"
 #include "generic/grain.h"
 #include "parallel.h"
+#include "program/call.h"
 #include "vec/lanes.h"
 #include "vec/math.h"
 #include "vec/vec.h"
@@ -75,5 +76,8 @@ NNL_API int NNL_(SoftMax_updateGradInput)(int64_t N, int64_t K, const real *outp
     nnl_parallel_for(N, nnl_row_grain(K), threads, T_(softmax_grad_rows), &r);
     return NNL_OK;
 }
+
+NNL_ROWS_OP(softmax, SoftMax_updateOutput)
+NNL_ROWS_GRAD_OP(softmax_grad, SoftMax_updateGradInput)
 
 #endif

@@ -10,6 +10,7 @@
 #include "base.h"
 #include "generic/grain.h"
 #include "parallel.h"
+#include "program/call.h"
 #include "vec/math.h"
 #include "vec/vec.h"
 
@@ -47,5 +48,8 @@ NNL_API int NNL_(Tanh_updateGradInput)(int64_t n, const real *output, const real
     T_(pointwise) p = {.x = output, .y = gradOutput, .out = gradInput};
     return T_(run_pointwise)(n, p, NNL_GRAIN_CHEAP, threads, T_(tanh_grad));
 }
+
+NNL_ELEMENTS_OP(tanh, Tanh_updateOutput)
+NNL_ELEMENTS_GRAD_OP(tanh_grad, Tanh_updateGradInput)
 
 #endif

@@ -10,6 +10,7 @@
 #include "base.h"
 #include "generic/grain.h"
 #include "parallel.h"
+#include "program/call.h"
 #include "vec/math.h"
 #include "vec/vec.h"
 
@@ -46,6 +47,15 @@ NNL_API int NNL_(Threshold_updateGradInput)(int64_t n, const real *input, const 
                                             real *gradInput, real threshold, int threads) {
     T_(pointwise) p = {.x = input, .y = gradOutput, .out = gradInput, .s = threshold};
     return T_(run_pointwise)(n, p, NNL_GRAIN_CHEAP, threads, T_(threshold_grad));
+}
+
+int NNL_(op_relu)(const nnl_work *w) {
+    return NNL_(Threshold_updateOutput)(nnl_elements(w), w->at[NNL_A], w->at[NNL_OUT], 0, 0,
+                                        w->threads);
+}
+int NNL_(op_relu_grad)(const nnl_work *w) {
+    return NNL_(Threshold_updateGradInput)(nnl_elements(w), w->at[NNL_A], w->at[NNL_B],
+                                           w->at[NNL_OUT], 0, w->threads);
 }
 
 #endif

@@ -35,7 +35,9 @@ An operation is a class with the value and the gradient side by side, and the fu
   are carried, the same vjp runs on Tensors, and its calls are recorded: second derivatives, and
   tangents of gradients. So a formula uses operators, methods that arrays and Tensors share, and the
   functions of this package, which take both; `value_of(x)` gives the array where a mask is needed.
-- `vjp_arrays`, when defined, replaces vjp on arrays: a kernel that does it in one pass.
+- A kernel that computes a gradient in one pass is an operation of its own, as `tanh_grad(y, g)` is,
+  with its own vjp for the next derivative.
+- `instruction` and `walk`, or `lower`, say what the operation is in a program (nnlite/program).
 - The tangent `jvp(tangents, inputs, out, params)` is inherited: from `Elementwise` when
   `derivative(*values, *params)` is given instead of vjp (y_i = f(x_i)); from `Linear` and
   `Multilinear`, where it is the operation itself; else from Operation, by transposing vjp.

@@ -17,6 +17,7 @@ from .operation import (
     Multilinear,
     Operation,
     apply,
+    array_of,
     as_tensor,
     binary,
     on_graph,
@@ -25,6 +26,7 @@ from .operation import (
     reflected,
     unary,
     value_of,
+    without_gradient,
     zeros_like,
 )  # fmt: skip
 from .shaping import astype, sum_to
@@ -34,6 +36,7 @@ from .tensor import Tensor, wrap
 class Add(Linear):
     """a + b; da = g, db = g."""
 
+    instruction = "ADD"
     forward = np.add
 
     @staticmethod
@@ -53,6 +56,7 @@ class Add(Linear):
 class Sub(Operation):
     """a - b; da = g, db = -g."""
 
+    instruction = "SUB"
     forward = np.subtract
 
     @staticmethod
@@ -79,6 +83,7 @@ def _full(t: Any, out: Any) -> Any:
 class Mul(Multilinear):
     """a b; da = g b, db = g a."""
 
+    instruction = "MUL"
     crosswise = True
     forward = np.multiply
 
@@ -94,6 +99,7 @@ class Mul(Multilinear):
 class Div(Operation):
     """a / b; da = g / b, db = -g a / b^2."""
 
+    instruction = "DIV"
     keeps_inputs = True
     forward = np.true_divide
 
@@ -193,6 +199,7 @@ class Constant(Operation):
 class Neg(Linear):
     """-x; dx = -g."""
 
+    instruction = "NEG"
     forward = np.negative
 
     @staticmethod
@@ -203,6 +210,7 @@ class Neg(Linear):
 class Abs(Elementwise):
     """|x|; dx = g sign(x), 0 at 0."""
 
+    instruction = "ABS"
     keeps_inputs = True
     forward = np.absolute
 
@@ -221,6 +229,10 @@ class Square(Elementwise):
     def derivative(x: Any) -> Any:
         return x + x
 
+    @staticmethod
+    def lower(low: Any, inputs: list[Any], out: Any) -> Any:
+        return low.each("MUL", *inputs, *inputs)
+
 
 class Reciprocal(Elementwise):
     """1 / x; dx = -g y^2."""
@@ -232,6 +244,10 @@ class Reciprocal(Elementwise):
         return 1.0 / x
 
     @staticmethod
+    def lower(low: Any, inputs: list[Any], out: Any) -> Any:
+        return low.each("DIV", low.number(1.0), *inputs)
+
+    @staticmethod
     def derivative(y: Any) -> Any:
         return -(y * y)
 
@@ -239,6 +255,7 @@ class Reciprocal(Elementwise):
 class Sqrt(Elementwise):
     """The square root; dx = g / (2 y), inf at 0."""
 
+    instruction = "SQRT"
     keeps_output = True
     forward = np.sqrt
 
@@ -253,6 +270,10 @@ class Where(Linear):
     @staticmethod
     def forward(a: Any, b: Any, condition: Any) -> Any:
         return np.where(condition, a, b)
+
+    @staticmethod
+    def lower(low: Any, inputs: list[Any], out: Any, condition: Any) -> Any:
+        return low.each("WHERE", low.array(condition, "a condition"), *inputs)
 
     @staticmethod
     def vjp(g: Any, need: Any, condition: Any) -> Any:
@@ -277,8 +298,7 @@ class _Choice(Operation):
     @classmethod
     def chosen(cls, a: Any, b: Any) -> Any:
         """Where the value is a's: at ties, and where a is NaN."""
-        a, b = np.asarray(value_of(a)), np.asarray(value_of(b))
-        return cls.takes_first(a, b) | (a != a)
+        return logical_or(cls.takes_first(a, b), not_equal(a, a))
 
     @classmethod
     def vjp(cls, g: Any, need: Any, a: Any, b: Any) -> Any:
@@ -299,15 +319,23 @@ class _Choice(Operation):
 class Maximum(_Choice):
     """The larger of a and b; at ties the gradient goes to a. NaN in either gives NaN."""
 
+    instruction = "MAXIMUM"
     forward = np.maximum
-    takes_first = np.greater_equal
+
+    @staticmethod
+    def takes_first(a: Any, b: Any) -> Any:
+        return greater_equal(a, b)
 
 
 class Minimum(_Choice):
     """The smaller of a and b; at ties the gradient goes to a. NaN in either gives NaN."""
 
+    instruction = "MINIMUM"
     forward = np.minimum
-    takes_first = np.less_equal
+
+    @staticmethod
+    def takes_first(a: Any, b: Any) -> Any:
+        return less_equal(a, b)
 
 
 class Clip(Elementwise):
@@ -325,9 +353,18 @@ class Clip(Elementwise):
 
     @staticmethod
     def inside(x: Any, low: Any, high: Any) -> Any:
-        x = value_of(x)
-        inside = np.ones(x.shape, bool) if low is None else ~(x < low)
-        return inside if high is None else inside & ~(x > high)
+        if low is None or high is None:
+            outside = greater(x, high) if low is None else less(x, low)
+        else:
+            outside = logical_or(less(x, low), greater(x, high))
+        return logical_not(outside)
+
+    @staticmethod
+    def lower(low: Any, inputs: list[Any], out: Any, smallest: Any, largest: Any) -> Any:
+        (x,) = inputs
+        if smallest is not None:
+            x = low.each("MAXIMUM", low.constant(smallest, "a limit"), x)
+        return x if largest is None else low.each("MINIMUM", low.constant(largest, "a limit"), x)
 
     @classmethod
     def jvp(cls, tangents: tuple, inputs: tuple, out: Any, params: tuple) -> Any:
@@ -364,9 +401,19 @@ def power(x: Any, p: Any) -> Any:
 rpower = reflected(power)
 
 
+class Sign(Operation):
+    """-1, 0 or 1; NaN stays."""
+
+    instruction = "SIGN"
+    forward = np.sign
+
+
 def sign(x: Any) -> Any:
     """-1, 0 or 1; no gradient."""
-    return wrap(np.sign(as_tensor(x)._data)) if on_graph(x) else np.sign(x)
+    if not on_graph(x):
+        return np.sign(x)
+    x = as_tensor(x)
+    return without_gradient(Sign, wrap(np.sign(x._data)), (x,))
 
 
 def where(condition: Any, a: Any, b: Any) -> Any:
@@ -414,20 +461,37 @@ def clip(x: Any, low: Any = None, high: Any = None, **unknown: Any) -> Any:
     return apply(Clip, x, params=(low, high))
 
 
-def _comparison(function: Any) -> Any:
-    def compare(a: Any, b: Any) -> Any:
-        if not on_graph(a, b):
-            return function(a, b)
-        a, b = operand(a), operand(b)
-        if a is NotImplemented or b is NotImplemented:
+class _Mask(Operation):
+    """Truth of elements, as an array of bool: no gradient."""
+
+
+def _mask(name: str, function: Any, instruction: str, swapped: bool = False) -> Any:
+    """A comparison or a logical operation; `swapped` where the instruction has b before a."""
+
+    def lower(low: Any, inputs: list[Any], out: Any) -> Any:
+        return low.each(instruction, *(inputs[::-1] if swapped else inputs))
+
+    parts = {"name": name, "forward": function, "lower": staticmethod(lower)}
+    op = type(name.title().replace("_", ""), (_Mask,), parts)
+
+    def call(*args: Any) -> Any:
+        if not on_graph(*args):
+            return function(*args)
+        inputs = tuple([operand(x) for x in args])
+        if NotImplemented in [x for x in inputs if type(x) is not Tensor]:
             return NotImplemented
-        return wrap(function(value_of(a), value_of(b)))
+        return without_gradient(op, wrap(function(*map(array_of, inputs))), inputs)
 
-    compare.__name__ = compare.__qualname__ = function.__name__
-    compare.__doc__ = f"NumPy's {function.__name__}, element by element; no gradient."
-    return compare
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = f"NumPy's {name}, element by element; no gradient."
+    return call
 
 
-equal, not_equal = _comparison(np.equal), _comparison(np.not_equal)
-less, less_equal = _comparison(np.less), _comparison(np.less_equal)
-greater, greater_equal = _comparison(np.greater), _comparison(np.greater_equal)
+equal, not_equal = _mask("equal", np.equal, "EQUAL"), _mask("not_equal", np.not_equal, "NOT_EQUAL")
+less, less_equal = _mask("less", np.less, "LESS"), _mask("less_equal", np.less_equal, "LESS_EQUAL")
+greater = _mask("greater", np.greater, "LESS", swapped=True)
+greater_equal = _mask("greater_equal", np.greater_equal, "LESS_EQUAL", swapped=True)
+logical_not = _mask("logical_not", np.logical_not, "LOGICAL_NOT")
+logical_and = _mask("logical_and", np.logical_and, "LOGICAL_AND")
+logical_or = _mask("logical_or", np.logical_or, "LOGICAL_OR")
+logical_xor = _mask("logical_xor", np.logical_xor, "LOGICAL_XOR")

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from .. import functional, ops
-from .arithmetic import square, where
-from .operation import Elementwise, unary, value_of
+from .arithmetic import square
+from .operation import Elementwise, Operation, apply, unary
 
 TWO_OVER_ROOT_PI = 1.1283791670955126  # 2 / sqrt(pi), rounded to double
 
@@ -28,13 +28,46 @@ def kernel(function: Any) -> Any:
     return staticmethod(forward)
 
 
-def kernel2(function: Any) -> Any:
-    """A kernel gradient (saved, g) as the vjp of an operation that kept its output."""
+def gradient_kernel(op: Any) -> Any:
+    """The function (y, g) of a gradient kernel that is an operation."""
+    kernel = op.kernel
 
-    def vjp(g: Any, need: Any, y: Any) -> Any:
-        return function(y, contiguous(g))
+    def call(y: Any, g: Any) -> Any:
+        if type(g) is np.ndarray and type(y) is np.ndarray:
+            return kernel(y, contiguous(g))
+        return apply(op, y, g)
 
-    return staticmethod(vjp)
+    call.__name__ = call.__qualname__ = op.name
+    call.__doc__ = op.__doc__
+    return call
+
+
+class FromOutput(Elementwise):
+    """y_i = f(x_i) whose gradient a kernel computes from g and y: `gradient(y, g)`."""
+
+    keeps_output = True
+    walk = "elements"
+    gradient: Any
+
+    @classmethod
+    def vjp(cls, g: Any, need: Any, y: Any) -> Any:
+        return cls.gradient(y, g)
+
+    @classmethod
+    def jvp(cls, tangents: tuple, inputs: tuple, out: Any, params: tuple) -> Any:
+        return cls.gradient(out, tangents[0])
+
+
+class GradientKernel(Operation):
+    """The gradient of the input from the output y and its own gradient g; linear in g."""
+
+    keeps_inputs = True
+    walk = "elements"
+    kernel: Any
+
+    @classmethod
+    def forward(cls, y: Any, g: Any) -> Any:
+        return cls.kernel(contiguous(y), contiguous(g))
 
 
 def contiguous(x: Any) -> Any:
@@ -47,6 +80,7 @@ def contiguous(x: Any) -> Any:
 class Exp(Elementwise):
     """e^x; dx = g y."""
 
+    instruction, walk = "EXP", "elements"
     keeps_output = True
     forward = kernel(functional.exp)
 
@@ -58,6 +92,7 @@ class Exp(Elementwise):
 class Expm1(Elementwise):
     """e^x - 1, exact near 0; dx = g (y + 1)."""
 
+    instruction, walk = "EXPM1", "elements"
     keeps_output = True
     forward = kernel(functional.expm1)
 
@@ -69,6 +104,7 @@ class Expm1(Elementwise):
 class Log(Elementwise):
     """The natural logarithm; dx = g / x."""
 
+    instruction, walk = "LOG", "elements"
     keeps_inputs = True
     forward = kernel(functional.log)
 
@@ -84,6 +120,7 @@ class Log(Elementwise):
 class Log1p(Elementwise):
     """log(1 + x), exact near 0; dx = g / (1 + x)."""
 
+    instruction, walk = "LOG1P", "elements"
     keeps_inputs = True
     forward = kernel(functional.log1p)
 
@@ -121,6 +158,7 @@ class Cos(Elementwise):
 class Erf(Elementwise):
     """The error function; dx = g 2 / sqrt(pi) e^(-x^2)."""
 
+    instruction, walk = "ERF", "elements"
     keeps_inputs = True
     forward = kernel(functional.erf)
 
@@ -129,44 +167,70 @@ class Erf(Elementwise):
         return exp(-square(x)) * TWO_OVER_ROOT_PI
 
 
-class Sigmoid(Elementwise):
+class SigmoidGrad(GradientKernel):
+    """g y (1 - y); by y: u g (1 - 2 y), by g: u y (1 - y)."""
+
+    name = "sigmoid_grad"
+    instruction = "SIGMOID_GRAD"
+    kernel = staticmethod(ops.Sigmoid.grad_input)
+
+    @staticmethod
+    def vjp(u: Any, need: Any, y: Any, g: Any) -> Any:
+        return (
+            None if need[0] is None else u * g * (1.0 - (y + y)),
+            None if need[1] is None else sigmoid_grad(y, u),
+        )
+
+
+class Sigmoid(FromOutput):
     """1 / (1 + e^-x), without overflow; dx = g y (1 - y)."""
 
-    keeps_output = True
+    instruction = "SIGMOID"
     forward = kernel(functional.sigmoid)
-    vjp_arrays = kernel2(ops.Sigmoid.grad_input)
+    gradient = staticmethod(gradient_kernel(SigmoidGrad))
+
+
+class TanhGrad(GradientKernel):
+    """g (1 - y^2); by y: -2 u g y, by g: u (1 - y^2)."""
+
+    name = "tanh_grad"
+    instruction = "TANH_GRAD"
+    kernel = staticmethod(ops.Tanh.grad_input)
 
     @staticmethod
-    def derivative(y: Any) -> Any:
-        return y * (1.0 - y)
+    def vjp(u: Any, need: Any, y: Any, g: Any) -> Any:
+        return (
+            None if need[0] is None else -(u * g * (y + y)),
+            None if need[1] is None else tanh_grad(y, u),
+        )
 
 
-class Tanh(Elementwise):
+class Tanh(FromOutput):
     """tanh x; dx = g (1 - y^2)."""
 
-    keeps_output = True
+    instruction = "TANH"
     forward = kernel(functional.tanh)
-    vjp_arrays = kernel2(ops.Tanh.grad_input)
+    gradient = staticmethod(gradient_kernel(TanhGrad))
+
+
+class ReluGrad(GradientKernel):
+    """g where y > 0 or y is NaN, else 0; by g: u there, else 0."""
+
+    name = "relu_grad"
+    instruction = "RELU_GRAD"
+    kernel = staticmethod(ops.Threshold.grad_input)
 
     @staticmethod
-    def derivative(y: Any) -> Any:
-        return 1.0 - square(y)
+    def vjp(u: Any, need: Any, y: Any, g: Any) -> Any:
+        return None, None if need[1] is None else relu_grad(y, u)
 
 
-class Relu(Elementwise):
+class Relu(FromOutput):
     """max(x, 0); dx = g where y > 0, else 0: the gradient at 0 is 0, NaN stays NaN."""
 
-    keeps_output = True
+    instruction = "RELU"
     forward = kernel(functional.relu)
-    vjp_arrays = kernel2(ops.Threshold.grad_input)
-
-    @staticmethod
-    def vjp(g: Any, need: Any, y: Any) -> Any:
-        return where(~(value_of(y) <= 0), g, 0.0)
-
-    @classmethod
-    def jvp(cls, tangents: tuple, inputs: tuple, out: Any, params: tuple) -> Any:
-        return where(~(value_of(out) <= 0), tangents[0], 0.0)
+    gradient = staticmethod(gradient_kernel(ReluGrad))
 
 
 class Softplus(Elementwise):
@@ -179,6 +243,13 @@ class Softplus(Elementwise):
         return functional.log1p(functional.exp(contiguous(-np.abs(x)))) + np.maximum(x, 0)
 
     @staticmethod
+    def lower(low: Any, inputs: list[Any], out: Any) -> Any:
+        (x,) = inputs
+        small = low.elements("EXP", low.each("NEG", low.each("ABS", x)))
+        positive = low.each("MAXIMUM", x, low.number(0.0))
+        return low.each("ADD", low.elements("LOG1P", small), positive)
+
+    @staticmethod
     def derivative(x: Any) -> Any:
         return sigmoid(x)
 
@@ -186,3 +257,4 @@ class Softplus(Elementwise):
 exp, expm1, log, log1p = unary(Exp), unary(Expm1), unary(Log), unary(Log1p)
 sin, cos, erf = unary(Sin), unary(Cos), unary(Erf)
 sigmoid, tanh, relu, softplus = unary(Sigmoid), unary(Tanh), unary(Relu), unary(Softplus)
+sigmoid_grad, tanh_grad, relu_grad = Sigmoid.gradient, Tanh.gradient, Relu.gradient

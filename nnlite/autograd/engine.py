@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from .. import _native
-from .node import ANOMALY, FORWARD, GRAD, PLAIN, TANGENT, Leaf, Mode, Node, state
+from .node import ANOMALY, FORWARD, GRAD, PLAIN, RECORD, TANGENT, Leaf, Mode, Node, state
 from .operation import Outputs, as_tensor
 from .tensor import Tensor, shared, wrap
 
@@ -73,9 +73,9 @@ def propagate(
         if graph:
             grads = op.vjp(g, need, *_tensors(node), *node.params)
         elif op.keeps_inputs or op.keeps_output:
-            grads = op.vjp_arrays(g, need, *_arrays(node), *node.params)
+            grads = op.vjp(g, need, *_arrays(node), *node.params)
         else:
-            grads = op.vjp_arrays(g, need, *node.params)
+            grads = op.vjp(g, need, *node.params)
         if not retain:
             node.parents = node.saved = node.out = None
         if type(grads) is not tuple:
@@ -259,7 +259,7 @@ def run(
         if create_graph:
             with Mode(on=GRAD):
                 found = propagate(roots, retain, True, wanted, useful)
-        elif state.mode & FORWARD:
+        elif state.mode & (FORWARD | RECORD):
             with Mode(off=GRAD):
                 found = propagate(roots, retain, True, wanted, useful)
         else:

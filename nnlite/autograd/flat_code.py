@@ -81,7 +81,7 @@ class Gate:
     def backward(self, gradient: Any) -> Any:
         """The gradients of the inputs, None where no gradient flows."""
         g = Outputs(gradient) if isinstance(gradient, tuple) else np.asarray(gradient)
-        made = self._op.vjp_arrays(g, self._need, *self._kept, *self._params)
+        made = self._op.vjp(g, self._need, *self._kept, *self._params)
         return made if type(made) is tuple else (made,)
 
 

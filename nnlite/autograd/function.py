@@ -156,6 +156,14 @@ class _Call(Operation):
 
     @classmethod
     def vjp(cls, g: Any, need: Any, *params: Any) -> Any:
+        if type(g) is not Tensor and not _holds_tensors(g):
+            with Mode(off=GRAD | FORWARD):
+                grads = cls._gradients(g, need, *params)
+            return tuple([None if x is None else x._data for x in grads])
+        return cls._gradients(g, need, *params)
+
+    @classmethod
+    def _gradients(cls, g: Any, need: Any, *params: Any) -> Any:
         ctx, places, rest, _ = params[-4:]
         count = len(rest)
         outs = [wrap(np.asarray(x)) if x is not None and type(x) is not Tensor else x
@@ -172,12 +180,6 @@ class _Call(Operation):
         return tuple([_checked(name, i, grads[i], p) for i, p in zip(places, need, strict=True)])
 
     @classmethod
-    def vjp_arrays(cls, g: Any, need: Any, *params: Any) -> Any:
-        with Mode(off=GRAD | FORWARD):
-            grads = cls.vjp(g, need, *params)
-        return tuple([None if x is None else x._data for x in grads])
-
-    @classmethod
     def jvp(cls, tangents: tuple, inputs: tuple, out: Any, params: tuple) -> Any:
         if cls.function.jvp is None:
             return super().jvp(tangents, inputs, out, params)
@@ -186,6 +188,10 @@ class _Call(Operation):
         for i, t in zip(places, tangents, strict=True):
             full[i] = t
         return cls.function.jvp(ctx, *full)
+
+
+def _holds_tensors(g: Any) -> bool:
+    return isinstance(g, Outputs) and any(type(x) is Tensor for x in g)
 
 
 def _checked(name: str, index: int, grad: Any, need: Any) -> Any:

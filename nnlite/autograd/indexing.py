@@ -32,6 +32,10 @@ class IndexView(Index):
     is_view = True
 
     @staticmethod
+    def lower(low: Any, inputs: list[Any], out: Any, index: Any) -> Any:
+        return low.index(*inputs, index)
+
+    @staticmethod
     def forward(x: Any, index: Any) -> Any:
         part = x[index]
         if type(part) is np.ndarray:
@@ -50,6 +54,12 @@ class Scatter(Linear):
         else:
             np.add.at(out, index, g)
         return out
+
+    @staticmethod
+    def lower(low: Any, inputs: list[Any], out: Any, shape: Any, index: Any) -> Any:
+        if not is_basic(index):
+            low.unsupported("an index array has no instruction of a program")
+        return low.scatter(*inputs, index, out)
 
     @staticmethod
     def vjp(g: Any, need: Any, shape: tuple[int, ...], index: Any) -> Any:

@@ -30,6 +30,7 @@ from .operation import (
 )  # fmt: skip
 from .products import matmul
 from .shaping import reshape, shaped, sum, sum_to
+from .tensor import Tensor
 
 
 def _t(x: Any) -> Any:
@@ -191,14 +192,12 @@ class Det(Operation):
 
     @staticmethod
     def vjp(g: Any, need: Any, x: Any, y: Any) -> Any:
-        if (value_of(y) == 0).any():
-            raise np.linalg.LinAlgError(
-                "det.backward: a matrix is singular; there it has first derivatives only"
-            )
-        return _wide(g * y) * _t(inv(x))
-
-    @staticmethod
-    def vjp_arrays(g: Any, need: Any, x: Any, y: Any) -> Any:
+        if type(g) is Tensor:
+            if (value_of(y) == 0).any():
+                raise np.linalg.LinAlgError(
+                    "det.backward: a matrix is singular; there it has first derivatives only"
+                )
+            return _wide(g * y) * _t(inv(x))
         u, s, vt = np.linalg.svd(x)
         n = x.shape[-1]
         others = np.where(np.eye(n, dtype=bool), 1, s[..., None, :]).prod(-1)

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import functional
+from .. import _criteria, _native, functional
+from .._config import _State
 from .arithmetic import where
 from .elementary import contiguous
 from .neural import softmax
-from .node import state
+from .node import RECORD, TRACED, state
 from .operation import Operation, as_tensor, on_graph, record
 from .shaping import sum
 from .tensor import Tensor, wrap
@@ -83,15 +84,16 @@ class _Loss(Operation):
     """
 
     keeps_inputs = True
+    fills = 2  # the parameter that is an output: the gradient by x
     slope: Any
 
     @classmethod
     def vjp(cls, g: Any, need: Any, x: Any, target: Any, settings: tuple, grad: Any) -> Any:
+        if grad is not None and type(x) is not Tensor:
+            return g * grad
+        if grad is not None and state.mode & RECORD:
+            return g * traced(grad)
         return g * cls.slope(x, target, *settings)
-
-    @classmethod
-    def vjp_arrays(cls, g: Any, need: Any, x: Any, target: Any, settings: tuple, grad: Any) -> Any:
-        return g * (cls.slope(x, target, *settings) if grad is None else grad)
 
     @classmethod
     def jvp(cls, tangents: tuple, inputs: tuple, out: Any, params: tuple) -> Any:
@@ -101,9 +103,10 @@ class _Loss(Operation):
         return sum(tangents[0] * grad)
 
     @classmethod
-    def call(cls, x: Any, target: Any, settings: tuple, grad: Any = None) -> Tensor:
-        """The loss as a Tensor; `grad` is an array for the kernel to fill, or None."""
+    def call(cls, x: Any, target: Any, settings: tuple) -> Tensor:
+        """The loss as a Tensor; where a gradient may be asked for, its kernel computes it too."""
         target = constant(cls.name, "target", target)
+        grad = np.empty(x.shape, x.dtype) if x._edge is not None and state.mode else None
         settings = tuple([constant(cls.name, "weight", v) for v in settings])
         out = wrap(np.array(cls.forward(x._data, target, settings, grad), x.dtype))
         if x._edge is not None:
@@ -111,12 +114,48 @@ class _Loss(Operation):
         return out
 
 
+def fill_nll_gradient(
+    grad: np.ndarray, target: np.ndarray, reduction: str, weight: Any, ignore_index: int,
+    sample_weight: Any,
+) -> None:  # fmt: skip
+    """The gradient of nll_loss for targets that its forward has checked."""
+    status = _native.KERNELS[grad.dtype].ClassNLLCriterion_updateGradInput(
+        *grad.shape, _native.pointer(target), _native.pointer(grad), _optional(weight),
+        _optional(sample_weight), _native.cell("int64_t"), 1.0, ignore_index,
+        _criteria.reduction("nll_loss", reduction),
+    )  # fmt: skip
+    _native.check(status, "nll_loss: backward")
+
+
+def fill_mse_gradient(
+    grad: np.ndarray, x: np.ndarray, target: np.ndarray, reduction: str, sample_weight: Any
+) -> None:
+    """The gradient of mse_loss for operands that its forward has checked."""
+    status = _native.KERNELS[grad.dtype].MSECriterion_updateGradInput(
+        *_criteria.rows_and_columns(x), _native.pointer(x), _native.pointer(target),
+        _native.pointer(grad), _optional(sample_weight), 1.0,
+        _criteria.reduction("mse_loss", reduction), _State.threads,
+    )  # fmt: skip
+    _native.check(status, "mse_loss: backward")
+
+
+def _optional(array: np.ndarray | None) -> Any:
+    return _native.NULL if array is None else _native.pointer(array)
+
+
+def traced(array: np.ndarray) -> Tensor:
+    """An array that a recorded call has filled, as a Tensor whose calls are recorded."""
+    x = wrap(array)
+    x._edge = TRACED
+    return x
+
+
 def constant(operation: str, name: str, value: Any) -> Any:
     """An argument without gradient, as an array where it is a Tensor."""
     if not on_graph(value):
         return value
     found = as_tensor(value)
-    if found._edge is not None:
+    if found._edge not in (None, TRACED):
         raise TypeError(f"{operation}: {name}: no gradient flows to it; pass {name}.detach()")
     return found._data
 
@@ -132,6 +171,10 @@ class SoftmaxCE(_Loss):
         reduction, *rest = settings
         return functional.softmax_ce(contiguous(x), target, reduction, grad, *rest)
 
+    @staticmethod
+    def lower(low: Any, inputs: list[Any], out: Any, target: Any, settings: Any, grad: Any) -> Any:
+        return low.loss("CROSS_ENTROPY", *inputs, target, grad, *settings)
+
 
 class NLL(_Loss):
     """-x_i,t_i, mean or sum over N rows; dx = -g there, / N for the mean."""
@@ -141,7 +184,17 @@ class NLL(_Loss):
 
     @staticmethod
     def forward(x: Any, target: Any, settings: tuple, grad: Any = None) -> Any:
-        return functional.nll_loss(contiguous(x), target, *settings)
+        loss = functional.nll_loss(contiguous(x), target, *settings)
+        if grad is not None:
+            reduction, weight, ignore_index, sample_weight = settings
+            fill_nll_gradient(grad, target, reduction, weight, ignore_index, sample_weight)
+        return loss
+
+    @staticmethod
+    def lower(low: Any, inputs: list[Any], out: Any, target: Any, settings: Any, grad: Any) -> Any:
+        reduction, weight, ignore_index, sample_weight = settings
+        return low.loss("NLL", *inputs, target, grad, reduction, weight, 0.0, ignore_index,
+                        sample_weight)  # fmt: skip
 
 
 class MSE(_Loss):
@@ -152,7 +205,16 @@ class MSE(_Loss):
 
     @staticmethod
     def forward(x: Any, target: Any, settings: tuple, grad: Any = None) -> Any:
-        return functional.mse_loss(contiguous(x), target, *settings)
+        x = contiguous(x)
+        loss = functional.mse_loss(x, target, *settings)
+        if grad is not None:
+            fill_mse_gradient(grad, x, target, *settings)
+        return loss
+
+    @staticmethod
+    def lower(low: Any, inputs: list[Any], out: Any, target: Any, settings: Any, grad: Any) -> Any:
+        reduction, sample_weight = settings
+        return low.loss("MSE", *inputs, target, grad, reduction, None, 0.0, 0, sample_weight)
 
 
 def softmax_ce(
@@ -165,10 +227,8 @@ def softmax_ce(
     sample_weight: Any = None,
 ) -> Tensor:
     """Cross-entropy of softmax(logits) and the target; the arguments of functional.softmax_ce."""
-    x = as_tensor(logits)
     settings = (reduction, weight, label_smoothing, ignore_index, sample_weight)
-    grad = np.empty(x.shape, x.dtype) if x._edge is not None and state.mode else None
-    return SoftmaxCE.call(x, target, settings, grad)
+    return SoftmaxCE.call(as_tensor(logits), target, settings)
 
 
 def nll_loss(
@@ -187,7 +247,7 @@ def nll_loss(
 def mse_loss(x: Any, target: Any, reduction: str = "mean", sample_weight: Any = None) -> Tensor:
     """s (x - target)^2, mean or sum over all elements; a gradient flows to a Tensor as target."""
     x = as_tensor(x)
-    if on_graph(target) and as_tensor(target)._edge is not None:
+    if on_graph(target) and as_tensor(target)._edge not in (None, TRACED):
         functional.mse_loss(contiguous(x._data), contiguous(as_tensor(target)._data), reduction)
         return MSE.call(x - target, np.zeros(x.shape, x.dtype), (reduction, sample_weight))
     return MSE.call(x, target, (reduction, sample_weight))

@@ -78,6 +78,20 @@ def _before_change(x: Any, y: Any) -> Any:
     return before
 
 
+def _bitwise(logical: Any, function: Any) -> Any:
+    """& | ^: of truth values an operation that a program has, of integers NumPy's."""
+
+    def call(x: Any, y: Any) -> Any:
+        y = operand(y)
+        if y is NotImplemented:
+            return y
+        if x.dtype == bool and (y.dtype == bool if type(y) is Tensor else isinstance(y, bool)):
+            return logical(x, y)
+        return wrap(function(value_of(x), value_of(y)))
+
+    return call
+
+
 class Methods:
     """What a Tensor can do; see the functions."""
 
@@ -121,14 +135,12 @@ class Methods:
     __lt__, __le__ = arithmetic.less, arithmetic.less_equal
     __gt__, __ge__ = arithmetic.greater, arithmetic.greater_equal
 
-    def __invert__(self) -> Any:
-        return wrap(~value_of(self))
+    def __invert__(self: Any) -> Any:
+        return arithmetic.logical_not(self) if self.dtype == bool else wrap(~value_of(self))
 
-    def __and__(self, other: Any) -> Any:
-        return wrap(value_of(self) & value_of(operand(other)))
-
-    def __or__(self, other: Any) -> Any:
-        return wrap(value_of(self) | value_of(operand(other)))
+    __and__ = _bitwise(arithmetic.logical_and, np.bitwise_and)
+    __or__ = _bitwise(arithmetic.logical_or, np.bitwise_or)
+    __xor__ = _bitwise(arithmetic.logical_xor, np.bitwise_xor)
 
     __getitem__ = indexing.getitem
 

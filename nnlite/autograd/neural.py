@@ -7,17 +7,37 @@ from typing import Any
 import numpy as np
 
 from .. import functional, ops
-from .elementary import contiguous, exp
+from .elementary import GradientKernel, contiguous, exp, gradient_kernel
 from .foreign import refuse
-from .operation import Linear, Multilinear, Operation, apply
-from .products import matmul
+from .node import RECORD, state
+from .operation import Linear, Multilinear, Operation, apply, apply_many, on_graph, placeholder
+from .products import matmul, matmul_gradient
 from .shaping import expand, one_axis, sum, swapaxes
+
+
+class SoftmaxGrad(GradientKernel):
+    """y (g - sum_k g_k y_k); by y: u (g - sum g y) - g sum u y, by g: y (u - sum_k u_k y_k)."""
+
+    name = "softmax_grad"
+    instruction, walk = "SOFTMAX_GRAD", "rows"
+    kernel = staticmethod(ops.SoftMax.grad_input)
+
+    @staticmethod
+    def vjp(u: Any, need: Any, y: Any, g: Any) -> Any:
+        dy = None
+        if need[0] is not None:
+            dy = u * (g - sum(g * y, -1, True)) - g * sum(u * y, -1, True)
+        return dy, None if need[1] is None else softmax_grad(y, u)
+
+
+softmax_grad = gradient_kernel(SoftmaxGrad)
 
 
 class Softmax(Operation):
     """y_k = e^x_k / sum_j e^x_j along the last axis; dx = y (g - sum_k g_k y_k)."""
 
     keeps_output = True
+    instruction, walk = "SOFTMAX", "rows"
 
     @staticmethod
     def forward(x: Any) -> Any:
@@ -25,15 +45,30 @@ class Softmax(Operation):
 
     @staticmethod
     def vjp(g: Any, need: Any, y: Any) -> Any:
-        return y * (g - sum(g * y, -1, True))
-
-    @staticmethod
-    def vjp_arrays(g: Any, need: Any, y: Any) -> Any:
-        return ops.SoftMax.grad_input(y, contiguous(g))
+        return softmax_grad(y, g)
 
     @classmethod
     def jvp(cls, tangents: tuple, inputs: tuple, out: Any, params: tuple) -> Any:
-        return cls.vjp(tangents[0], None, out)  # the Jacobian is symmetric
+        return softmax_grad(out, tangents[0])  # the Jacobian is symmetric
+
+
+class LogSoftmaxGrad(GradientKernel):
+    """g - e^y sum_k g_k; by y: -u e^y sum_k g_k, by g: u - sum_k u_k e^y_k."""
+
+    name = "log_softmax_grad"
+    instruction, walk = "LOG_SOFTMAX_GRAD", "rows"
+    kernel = staticmethod(ops.LogSoftMax.grad_input)
+
+    @staticmethod
+    def vjp(u: Any, need: Any, y: Any, g: Any) -> Any:
+        scaled = u * exp(y)
+        return (
+            None if need[0] is None else -(scaled * sum(g, -1, True)),
+            None if need[1] is None else u - sum(scaled, -1, True),
+        )
+
+
+log_softmax_grad = gradient_kernel(LogSoftmaxGrad)
 
 
 class LogSoftmax(Operation):
@@ -41,6 +76,7 @@ class LogSoftmax(Operation):
 
     name = "log_softmax"
     keeps_output = True
+    instruction, walk = "LOG_SOFTMAX", "rows"
 
     @staticmethod
     def forward(x: Any) -> Any:
@@ -48,11 +84,7 @@ class LogSoftmax(Operation):
 
     @staticmethod
     def vjp(g: Any, need: Any, y: Any) -> Any:
-        return g - exp(y) * sum(g, -1, True)
-
-    @staticmethod
-    def vjp_arrays(g: Any, need: Any, y: Any) -> Any:
-        return ops.LogSoftMax.grad_input(y, contiguous(g))
+        return log_softmax_grad(y, g)
 
     @classmethod
     def jvp(cls, tangents: tuple, inputs: tuple, out: Any, params: tuple) -> Any:
@@ -86,6 +118,47 @@ def log_softmax(x: Any, axis: int = -1, **unknown: Any) -> Any:
     return _along(LogSoftmax, x, axis)
 
 
+class LinearGrad(Operation):
+    """x^T g and the sum of g over rows, in one pass over g."""
+
+    name = "linear_grad"
+    keeps_inputs = True
+
+    @staticmethod
+    def forward(x: Any, g: Any) -> Any:
+        if state.mode & RECORD:
+            shape = x.shape[1], g.shape[1]
+            return placeholder(shape, g.dtype), placeholder(shape[1:], g.dtype)
+        dw = np.zeros((x.shape[1], g.shape[1]), g.dtype)
+        db = np.zeros(g.shape[1], g.dtype)
+        ops.Linear.acc_grad_parameters(contiguous(x), contiguous(g), dw, db)
+        return dw, db
+
+    @staticmethod
+    def lower(low: Any, inputs: list[Any], out: Any) -> Any:
+        x, g = inputs
+        return low.gemm(low.transposed(x), g, sums=True, gradient=True)
+
+    @staticmethod
+    def vjp(u: Any, need: Any, x: Any, g: Any, dw: Any = None, db: Any = None) -> Any:
+        by_weight, by_bias = u
+        dx = dg = None
+        if need[0] is not None and by_weight is not None:
+            dx = matmul(g, by_weight.T)
+        if need[1] is not None:
+            parts = [matmul(x, by_weight)] if by_weight is not None else []
+            parts += [expand(by_bias, g.shape)] if by_bias is not None else []
+            dg = parts[0] if len(parts) == 1 else parts[0] + parts[1]
+        return dx, dg
+
+
+def linear_grad(x: Any, g: Any) -> Any:
+    """The gradients of the weight and of the bias of x W + b from that of the output."""
+    if not on_graph(x, g):
+        return LinearGrad.forward(x, g)
+    return apply_many(LinearGrad, x, g)
+
+
 class Affine(Multilinear):
     """x W + b for rows x; dx = G W^T, dW = x^T G, db = sum of G over rows. One kernel forward."""
 
@@ -104,28 +177,22 @@ class Affine(Multilinear):
         return tuple([x if p is None or wanted else None for x, p, wanted in cases])
 
     @staticmethod
-    def vjp(g: Any, need: Any, x: Any, weight: Any, bias: Any = None) -> Any:
-        grads = (
-            None if need[0] is None else matmul(g, weight.T),
-            None if need[1] is None else matmul(x.T, g),
-        )
-        if len(need) == 2:
-            return grads
-        return (*grads, None if need[2] is None else sum(g, (0,)))
+    def lower(low: Any, inputs: list[Any], out: Any) -> Any:
+        return low.gemm(*inputs)
 
     @staticmethod
-    def vjp_arrays(g: Any, need: Any, x: Any, weight: Any, bias: Any = None) -> Any:
-        g = contiguous(g)
-        dx = dw = None
-        db = None if len(need) == 2 or need[2] is None else np.zeros(need[2].shape, g.dtype)
-        if need[0] is not None:
-            dx = functional.matmul(g, contiguous(weight), False, True, gradient=True)
-        if need[1] is not None:  # one pass over g for both
-            dw = np.zeros(need[1].shape, g.dtype)
-            ops.Linear.acc_grad_parameters(contiguous(x), g, dw, db)
-        elif db is not None:
+    def vjp(g: Any, need: Any, x: Any, weight: Any, bias: Any = None) -> Any:
+        dx = None if need[0] is None else matmul_gradient(g, weight.T)
+        if len(need) == 2:
+            return dx, None if need[1] is None else matmul_gradient(x.T, g)
+        dw = db = None
+        if need[1] is not None and need[2] is not None:  # one pass over g for both
+            dw, db = linear_grad(x, g)
+        elif need[1] is not None:
+            dw = matmul_gradient(x.T, g)
+        elif need[2] is not None:
             db = sum(g, (0,))
-        return (dx, dw) if len(need) == 2 else (dx, dw, db)
+        return dx, dw, db
 
     @classmethod
     def jvp(cls, tangents: tuple, inputs: tuple, out: Any, params: tuple) -> Any:
@@ -161,8 +228,30 @@ class Dropout(Linear):
         return functional.dropout(contiguous(x), p, seed, stream, step)
 
     @staticmethod
-    def vjp(g: Any, need: Any, p: float, seed: int, stream: int, step: int) -> Any:
-        return apply(Dropout, g, params=(p, seed, stream, step))
+    def lower(low: Any, inputs: list[Any], out: Any, *params: Any) -> Any:
+        return low.dropout(*inputs, *params)
+
+    @staticmethod
+    def vjp(g: Any, need: Any, *params: Any) -> Any:
+        return apply(DropoutGrad, g, params=params)
+
+
+class DropoutGrad(Linear):
+    """g / (1 - p) where an element was kept, else 0; as a gradient, so nothing is subnormal."""
+
+    name = "dropout_grad"
+
+    @staticmethod
+    def forward(g: Any, *params: Any) -> Any:
+        return ops.Dropout.grad_input(params, contiguous(g))
+
+    @staticmethod
+    def lower(low: Any, inputs: list[Any], out: Any, *params: Any) -> Any:
+        return low.dropout(*inputs, *params, gradient=True)
+
+    @staticmethod
+    def vjp(g: Any, need: Any, *params: Any) -> Any:
+        return apply(DropoutGrad, g, params=params)
 
 
 def dropout(x: Any, p: float, seed: int, stream: int = 0, step: int = 0) -> Any:

@@ -14,26 +14,27 @@ from __future__ import annotations
 import itertools
 import threading
 from types import MappingProxyType, TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 tick = itertools.count(1).__next__  # the time: ever larger, one count for all threads
 
-GRAD, FORWARD, ANOMALY, PLAIN = 1, 2, 4, 8  # bits of `state.mode`
+GRAD, FORWARD, ANOMALY, PLAIN, RECORD = 1, 2, 4, 8, 16  # bits of `state.mode`
 
 
 class State(threading.local):
     """What the running thread is doing: attributes of the class are the start of every thread."""
 
     # GRAD: build the graph; FORWARD: carry tangents; ANOMALY: look for NaN; PLAIN: what computes a
-    # tangent is not recorded, so that tangents are values without history.
+    # tangent is not recorded, so that tangents are values without history. RECORD: calls note
+    # themselves on `tape`, from which nnlite.program makes a C program.
     mode = GRAD
+    tape: Any = None
     duals: Any = MappingProxyType(
         {}
     )  # leaves of Parameters -> the Tensors that carry their tangents
     block: Any = None  # the named block around the call, or None
-    watch: Any = None  # told (how) when Python reads or changes values, while a program is recorded
 
 
 state = State()
@@ -111,6 +112,18 @@ class Leaf:
 
 
 TANGENT = Leaf((), np.dtype(np.float64))  # stands as producer of a Tensor that has only a tangent
+TRACED = Leaf((), np.dtype(np.float64))  # and of one that is only recorded
+FLOWLESS = (None, TANGENT, TRACED)  # producers through which no gradient flows
+
+
+class Unsupported(Exception):  # noqa: N818 - a reason, not a fault: what is recorded runs as it is
+    """Why a function cannot be a program; it then runs as it is, with the same bits."""
+
+
+def unsupported(reason: str) -> NoReturn:
+    """Ends the recording of this thread, also where the function catches what is raised here."""
+    state.tape.broken = state.tape.broken or reason
+    raise Unsupported(reason)
 
 
 class Mode:

@@ -10,8 +10,12 @@ An operation is a class that is never made an object of. It states
 (`keeps_output`). `need` holds a node, with its shape, for each input that wants its gradient, and
 None for the others. One formula serves arrays and Tensors: with arrays it computes, with Tensors it
 computes and records, which is what makes second derivatives and tangents of gradients. Where a
-kernel does the same on arrays in one pass, `vjp_arrays` calls it. A unary operation returns its one
-gradient, others a tuple.
+kernel computes a gradient in one pass, it is an operation of its own, such as tanh_grad, which
+takes arrays and Tensors too. A unary operation returns its one gradient, others a tuple.
+
+`instruction` is its name in csrc/ops.h, and `walk` how a program goes through its operands:
+"each" (elements with strides and broadcasting), "elements" (contiguous) or "rows"; what is made of
+several instructions has a `lower(low, inputs, out, *params)` of its own (nnlite/program/lower.py).
 
 Most jvp are inherited. `Elementwise` needs the derivative alone, `Linear` applies itself to the
 tangent, `Multilinear` to each argument in turn; what inherits from Operation alone has
@@ -25,7 +29,20 @@ from typing import Any
 import numpy as np
 
 from .. import _check
-from .node import ANOMALY, FORWARD, GRAD, PLAIN, TANGENT, Node, no_grad, state
+from .node import (
+    ANOMALY,
+    FLOWLESS,
+    FORWARD,
+    GRAD,
+    PLAIN,
+    RECORD,
+    TANGENT,
+    TRACED,
+    Node,
+    no_grad,
+    state,
+    unsupported,
+)  # fmt: skip
 from .tensor import NEVER, Tensor, shared, touch, view, wrap
 
 # NumPy 1 lets a Python number widen a 0-d array; here a number takes the dtype of the tensor.
@@ -43,14 +60,20 @@ class Operation:
     keeps_output = False
     crosswise = False  # True when the gradient of each input needs the others alone
     is_view = False  # True when the output may share memory with the input
+    instruction: str | None = None
+    walk = "each"
     forward: Any
     vjp: Any
-    vjp_arrays: Any
 
     def __init_subclass__(cls) -> None:
         cls.name = vars(cls).get("name", cls.__name__.lower())
-        if "vjp" in vars(cls) and "vjp_arrays" not in vars(cls):
-            cls.vjp_arrays = vars(cls)["vjp"]
+
+    @classmethod
+    def lower(cls, low: Any, inputs: list[Any], out: Any, *params: Any) -> Any:
+        """The value in a program; `out` is the recorded array, for its shape."""
+        if cls.instruction is None or params:
+            low.unsupported(f"{cls.name} has no instruction of a program")
+        return getattr(low, cls.walk)(cls.instruction, *inputs)
 
     @classmethod
     def jvp(cls, tangents: tuple, inputs: tuple, out: Any, params: tuple) -> Any:
@@ -166,7 +189,22 @@ def zeros_like(x: Any) -> Any:
 
 
 def value_of(x: Any) -> np.ndarray:
-    """The array of a Tensor; an array itself. For masks and indices in formulas."""
+    """The array of a Tensor; an array itself. For masks and indices in formulas: a program would
+    freeze them."""
+    if type(x) is not Tensor:
+        return x
+    if state.mode & RECORD and x._edge is not None:
+        unsupported("a formula looks at the values of a tensor")
+    return x._data
+
+
+def placeholder(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """An array without memory for a value that nobody looks at: a gradient while it is recorded."""
+    return np.broadcast_to(np.zeros((), dtype), shape)
+
+
+def array_of(x: Any) -> Any:
+    """The array of a Tensor, for a call that is recorded; anything else as it is."""
     return x._data if type(x) is Tensor else x
 
 
@@ -250,8 +288,30 @@ def attach(op: Any, out: Tensor, inputs: tuple, params: tuple) -> None:
     out._edge = Node(op, parents, saved, alias, params, data.shape, data.dtype)
 
 
+def without_gradient(op: Any, out: Tensor, inputs: tuple, params: tuple = ()) -> Tensor:
+    """The result of a call through which no gradient flows; noted while a program is recorded."""
+    if state.mode & RECORD and any([type(x) is Tensor and x._edge is not None for x in inputs]):
+        state.tape.note(op, inputs, (out._data,), params)
+        out._edge = TRACED
+    return out
+
+
+def _trace(op: Any, out: Tensor, inputs: tuple, params: tuple, mode: int) -> None:
+    """A call while a program is recorded: on the tape, and in the graph where a gradient flows."""
+    state.tape.note(op, inputs, (out._data,), params)
+    if mode & GRAD and any([type(x) is Tensor and x._edge not in FLOWLESS for x in inputs]):
+        attach(op, out, inputs, params)
+        node = out._edge
+        node.parents = tuple([None if p is TRACED else p for p in node.parents])
+    else:
+        out._edge = TRACED
+
+
 def _record_specially(op: Any, out: Tensor, inputs: tuple, params: tuple, mode: int) -> None:
-    """Recording with tangents or with a look for NaN."""
+    """Recording with tangents, with a look for NaN, or of a program."""
+    if mode & RECORD:
+        _trace(op, out, inputs, params, mode)
+        return
     if mode & ANOMALY:
         from .anomaly import check_forward
 
@@ -370,7 +430,7 @@ def binary(op: Any) -> Any:
             return NotImplemented
         if type(a) is Tensor and type(b) is Tensor:
             a, b = promoted(a, b)
-        x, y = value_of(a), value_of(b)
+        x, y = array_of(a), array_of(b)
         if NUMPY_1 and type(a) is not type(b):
             x, y = _as_numpy_2(x, y)
         out = wrap(forward(x, y))
@@ -485,13 +545,17 @@ def apply_many(op: Any, *inputs: Any, params: tuple = ()) -> tuple[Tensor, ...]:
     mode = state.mode
     if not mode or all(edge is None for edge in edges):
         return outs
+    if mode & RECORD:
+        state.tape.note(op, inputs, tuple([x._data for x in outs]), params)
+        for out in outs:
+            out._edge = TRACED
     if mode & ANOMALY:
         from .anomaly import check_forward
 
         for out in outs:
             check_forward(op, out._data, inputs)
     tangents = tuple([getattr(x, "_tangent", None) for x in inputs]) if mode & FORWARD else ()
-    parents = tuple([None if edge is TANGENT else edge for edge in edges])
+    parents = tuple([None if edge is TANGENT or edge is TRACED else edge for edge in edges])
     if mode & GRAD and any(parents):
         aliases = tuple([wrap(a) for a in arrays])
         node = Node(

@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from .. import functional
+from .. import _check, _native, functional
+from .._config import _State
 from .arithmetic import binary, mul
 from .elementary import contiguous
 from .foreign import named_function
-from .operation import Multilinear, as_tensor, on_graph, reflected
+from .node import RECORD, state
+from .operation import Multilinear, as_tensor, on_graph, placeholder, reflected
 from .shaping import expand, reshape, sum, sum_to, transpose
 from .tensor import Tensor
 
@@ -30,15 +32,15 @@ def _flat(x: np.ndarray) -> tuple[np.ndarray, bool]:
     return np.array(x, order="C"), False
 
 
-def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a b for arrays: the kernel for two float matrices of one dtype, else NumPy."""
+def _product(a: np.ndarray, b: np.ndarray, gradient: bool = False) -> np.ndarray:
+    """a b for arrays: of floats by the kernel, perhaps as a gradient; of others NumPy's."""
     try:
         rank_a, rank_b = a.ndim, b.ndim
     except AttributeError:  # Python's numbers
         rank_a = rank_b = 0
     if rank_a == 2 and rank_b == 2 and a.dtype is b.dtype and a.dtype.kind == "f":
         if a.flags.carray and b.flags.carray:
-            return functional.matmul(a, b)
+            return functional.matmul(a, b, gradient=gradient)
         if a.shape[1] != b.shape[0]:
             raise ValueError(
                 f"matmul: inner sizes differ: a has shape {a.shape}, b {b.shape}; "
@@ -46,7 +48,7 @@ def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
             )
         x, turn_x = _flat(a)
         y, turn_y = _flat(b)
-        return functional.matmul(x, y, turn_x, turn_y)
+        return functional.matmul(x, y, turn_x, turn_y, gradient=gradient)
     if rank_a == 0 or rank_b == 0:
         raise ValueError(
             f"matmul: a number has no matrix product; use *: shapes {np.shape(a)}, {np.shape(b)}"
@@ -54,7 +56,34 @@ def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     inner = b.shape[-2] if rank_b > 1 else b.shape[0]
     if a.shape[-1] != inner:
         raise ValueError(f"matmul: inner sizes differ: a has shape {a.shape}, b {b.shape}")
-    return np.matmul(a, b)
+    if a.dtype not in _check.FLOATS or b.dtype not in _check.FLOATS:
+        return np.matmul(a, b)
+    return _stack(a, b, np.result_type(a, b), gradient)
+
+
+def _stack(a: np.ndarray, b: np.ndarray, dtype: np.dtype, gradient: bool) -> np.ndarray:
+    """Products of vectors, or of stacks of matrices that are broadcast, by the kernel."""
+    left = np.asarray(a if a.ndim > 1 else a[None, :], dtype)
+    right = np.asarray(b if b.ndim > 1 else b[:, None], dtype)
+    lead = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+    (m, k), n = left.shape[-2:], right.shape[-1]
+    x, x_next = _stacked_operand(left, lead)
+    y, y_next = _stacked_operand(right, lead)
+    out = np.empty((*lead, m, n), dtype)
+    status = _native.KERNELS[dtype].matmul(
+        math.prod(lead), m, n, k, _native.pointer(x), x_next, k, 1, _native.pointer(y), y_next, n,
+        1, _native.pointer(out), _native.GRADIENT if gradient else 0, _State.threads,
+    )  # fmt: skip
+    _native.check(status, "matmul")
+    return out.reshape(lead + ((m,) if a.ndim > 1 else ()) + ((n,) if b.ndim > 1 else ()))
+
+
+def _stacked_operand(x: np.ndarray, lead: tuple[int, ...]) -> tuple[np.ndarray, int]:
+    """A contiguous array, and the elements from one matrix to the next: 0 for one alone."""
+    if math.prod(x.shape[:-2]) == 1 != math.prod(lead):
+        return np.array(x, order="C"), 0
+    full = np.broadcast_to(x, lead + x.shape[-2:])
+    return np.array(full, order="C"), x.shape[-2] * x.shape[-1]
 
 
 class MatMul(Multilinear):
@@ -62,30 +91,38 @@ class MatMul(Multilinear):
 
     name = "matmul"
     crosswise = True
-    forward = staticmethod(_product)
+    gradient = False  # True where results below the normal range become 0
+
+    @staticmethod
+    def forward(a: Any, b: Any) -> Any:
+        return _product(a, b)
+
+    @classmethod
+    def lower(cls, low: Any, inputs: list[Any], out: Any) -> Any:
+        return low.matmul(*inputs, out, cls.gradient)
 
     @staticmethod
     def vjp(g: Any, need: Any, a: Any, b: Any) -> Any:
         left, right = need
         if _ndim(left, a) == _ndim(right, b) == 2:
             return (
-                None if left is None else matmul(g, b.T),
-                None if right is None else matmul(a.T, g),
+                None if left is None else matmul_gradient(g, b.T),
+                None if right is None else matmul_gradient(a.T, g),
             )
         return _stacked(g, left, right, a, b)
 
+
+class MatMulGradient(MatMul):
+    """A B as a gradient: values below the normal range of its type are 0."""
+
+    name = "matmul_gradient"
+    gradient = True
+
     @staticmethod
-    def vjp_arrays(g: Any, need: Any, a: Any, b: Any) -> Any:
-        left, right = need
-        if not _ndim(left, a) == _ndim(right, b) == 2:
-            return _stacked(g, left, right, a, b)
-        g = contiguous(g)
-        return (
-            None
-            if left is None
-            else functional.matmul(g, contiguous(b), False, True, gradient=True),
-            None if right is None else functional.matmul(contiguous(a), g, True, gradient=True),
-        )
+    def forward(a: Any, b: Any) -> Any:
+        if state.mode & RECORD and a.ndim == b.ndim == 2:
+            return placeholder((a.shape[0], b.shape[1]), a.dtype)
+        return _product(a, b, True)
 
 
 def _ndim(edge: Any, value: Any) -> int:
@@ -103,15 +140,16 @@ def _stacked(g: Any, left: Any, right: Any, a: Any, b: Any) -> Any:
     if left is not None:
         columns = b if b.ndim > 1 else b.reshape((*b.shape, 1))
         shape = left.shape if len(left.shape) > 1 else (1, *left.shape)
-        da = sum_to(matmul(g, columns.swapaxes(-1, -2)), shape).reshape(left.shape)
+        da = sum_to(matmul_gradient(g, columns.swapaxes(-1, -2)), shape).reshape(left.shape)
     if right is not None:
         rows = a if a.ndim > 1 else a.reshape((1, *a.shape))
         shape = right.shape if len(right.shape) > 1 else (*right.shape, 1)
-        db = sum_to(matmul(rows.swapaxes(-1, -2), g), shape).reshape(right.shape)
+        db = sum_to(matmul_gradient(rows.swapaxes(-1, -2), g), shape).reshape(right.shape)
     return da, db
 
 
 _matmul = binary(MatMul)
+matmul_gradient = binary(MatMulGradient)
 _mul = named_function(mul)
 
 

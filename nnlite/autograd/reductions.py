@@ -13,11 +13,31 @@ from typing import Any
 
 import numpy as np
 
-from .arithmetic import abs, sign, square, where
-from .elementary import exp
+from .arithmetic import abs, equal, sign, square, where
+from .elementary import exp, log
 from .foreign import refuse
-from .operation import Linear, Operation, apply, as_tensor, on_graph, value_of
-from .shaping import astype, axes_of, expand, kept_shape, reshape, spread, sum, transpose
+from .operation import (
+    Linear,
+    Operation,
+    apply,
+    as_tensor,
+    on_graph,
+    value_of,
+    without_gradient,
+    wrap,
+)  # fmt: skip
+from .shaping import (
+    astype,
+    axes_of,
+    expand,
+    kept_shape,
+    reshape,
+    spread,
+    sum,
+    sum_of,
+    transpose,
+)  # fmt: skip
+from .tensor import Tensor
 
 _reduce: Any = np.add.reduce
 _greatest: Any = np.maximum.reduce
@@ -34,8 +54,12 @@ class Mean(Linear):
 
     @staticmethod
     def forward(x: Any, axes: Any, keepdims: bool) -> Any:
-        total = _reduce(x, axes, None, None, keepdims)
+        total = sum_of(x, axes, keepdims)
         return total / total.dtype.type(_count(x.shape, axes))
+
+    @staticmethod
+    def lower(low: Any, inputs: list[Any], out: Any, axes: Any, keepdims: bool) -> Any:
+        return low.mean(*inputs, axes, out)
 
     @staticmethod
     def vjp(g: Any, need: Any, axes: Any, keepdims: bool) -> Any:
@@ -48,19 +72,18 @@ class _Extremum(Operation):
 
     keeps_inputs = True
     place: Any
+    mask: Any
 
     @classmethod
-    def first(cls, x: Any, axes: Any) -> np.ndarray:
-        """True at the first extremum along the axes, in the shape of x."""
-        x = value_of(x)
-        axes = tuple(range(x.ndim)) if axes is None else axes
-        rest = tuple([i for i in range(x.ndim) if i not in axes])
-        order = rest + axes
-        turned = x.transpose(order)
-        flat = turned.reshape(*[x.shape[i] for i in rest], -1)
-        mask = np.zeros(flat.shape, bool)
-        np.put_along_axis(mask, cls.place(flat, -1)[..., None], True, -1)
-        return mask.reshape(turned.shape).transpose([order.index(i) for i in range(x.ndim)])
+    def lower(cls, low: Any, inputs: list[Any], out: Any, axes: Any, keepdims: bool) -> Any:
+        return low.extremum(cls.instruction, *inputs, axes, out)
+
+    @classmethod
+    def first(cls, x: Any, axes: Any) -> Any:
+        """True at the first extremum along the axes, in the shape of x; no gradient."""
+        if type(x) is not Tensor:
+            return cls.mask.forward(x, axes)
+        return without_gradient(cls.mask, wrap(cls.mask.forward(x._data, axes)), (x,), (axes,))
 
     @classmethod
     def vjp(cls, g: Any, need: Any, x: Any, axes: Any, keepdims: bool) -> Any:
@@ -72,10 +95,45 @@ class _Extremum(Operation):
         return sum(where(cls.first(inputs[0], axes), tangents[0], 0.0), axes, keepdims)
 
 
+class _First(Operation):
+    """The mask of the first extremum along axes, where the gradient goes."""
+
+    place: Any
+
+    @classmethod
+    def lower(cls, low: Any, inputs: list[Any], out: Any, axes: Any) -> Any:
+        return low.first(cls.instruction, *inputs, axes)
+
+    @classmethod
+    def forward(cls, x: Any, axes: Any) -> np.ndarray:
+        axes = tuple(range(x.ndim)) if axes is None else axes
+        rest = tuple([i for i in range(x.ndim) if i not in axes])
+        order = rest + axes
+        turned = x.transpose(order)
+        flat = turned.reshape(*[x.shape[i] for i in rest], -1)
+        mask = np.zeros(flat.shape, bool)
+        np.put_along_axis(mask, cls.place(flat, -1)[..., None], True, -1)
+        return mask.reshape(turned.shape).transpose([order.index(i) for i in range(x.ndim)])
+
+
+class FirstMax(_First):
+    """True at the first maximum; the first NaN where there is one."""
+
+    instruction = "FIRST_MAX"
+    place = np.argmax
+
+
+class FirstMin(_First):
+    """True at the first minimum; the first NaN where there is one."""
+
+    instruction = "FIRST_MIN"
+    place = np.argmin
+
+
 class Max(_Extremum):
     """The maximum over axes; the gradient goes to the first one."""
 
-    place = np.argmax
+    instruction, mask = "MAX", FirstMax
 
     @staticmethod
     def forward(x: Any, axes: Any, keepdims: bool) -> Any:
@@ -85,7 +143,7 @@ class Max(_Extremum):
 class Min(_Extremum):
     """The minimum over axes; the gradient goes to the first one."""
 
-    place = np.argmin
+    instruction, mask = "MIN", FirstMin
 
     @staticmethod
     def forward(x: Any, axes: Any, keepdims: bool) -> Any:
@@ -132,13 +190,18 @@ class Norm(Operation):
 
     @staticmethod
     def forward(x: Any, axes: Any, keepdims: bool) -> Any:
-        return np.sqrt(_reduce(x * x, axes, None, None, keepdims))
+        return np.sqrt(sum_of(x * x, axes, keepdims))
 
     @staticmethod
     def vjp(g: Any, need: Any, x: Any, y: Any, axes: Any, keepdims: bool) -> Any:
-        zero = value_of(y) == 0
-        scaled = where(zero, 0.0, g / where(zero, 1.0, y)) if zero.any() else g / y
+        zero = equal(y, 0.0)
+        scaled = where(zero, 0.0, g / where(zero, 1.0, y))
         return x * spread(scaled, x.shape, axes, keepdims)
+
+    @staticmethod
+    def lower(low: Any, inputs: list[Any], out: Any, axes: Any, keepdims: bool) -> Any:
+        (x,) = inputs
+        return low.each("SQRT", low.sum(low.each("MUL", x, x), axes, out))
 
 
 class PNorm(Operation):
@@ -165,13 +228,12 @@ class Deviation(Operation):
 
     name = "std"
     keeps_output = True
+    instruction = "SQRT"
     forward = np.sqrt
 
     @staticmethod
     def vjp(g: Any, need: Any, y: Any) -> Any:
-        zero = value_of(y) == 0
-        if not zero.any():
-            return g * (0.5 / y)
+        zero = equal(y, 0.0)
         return where(zero, 0.0, g * (0.5 / where(zero, 1.0, y)))
 
     @classmethod
@@ -190,16 +252,18 @@ class LogSumExp(Operation):
         top = _greatest(x, axes, None, None, True)
         top = np.where(np.isfinite(top), top, top.dtype.type(0))
         with np.errstate(divide="ignore"):  # log 0 = -inf is the sum of nothing
-            y = np.log(_reduce(np.asarray(exp(x - top)), axes, None, None, True)) + top
+            y = log(sum_of(np.asarray(exp(x - top)), axes, True)) + top
         return y if keepdims else y.reshape(_dropped(x.shape, axes))
+
+    @staticmethod
+    def lower(low: Any, inputs: list[Any], out: Any, axes: Any, keepdims: bool) -> Any:
+        return low.logsumexp(*inputs, axes, out)
 
     @staticmethod
     def vjp(g: Any, need: Any, x: Any, y: Any, axes: Any, keepdims: bool) -> Any:
         y, g = (spread(v, x.shape, axes, keepdims) for v in (y, g))
-        dead = value_of(y) == -np.inf
-        if dead.any():
-            x, y = where(dead, -np.inf, x), where(dead, 0.0, y)
-        return g * exp(x - y)
+        dead = equal(y, -np.inf)  # where a difference of infinities would be NaN
+        return g * exp(where(dead, -np.inf, x) - where(dead, 0.0, y))
 
 
 def _dropped(shape: tuple[int, ...], axes: Any) -> tuple[int, ...]:

@@ -12,12 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from .. import _check, _native
+from .._config import _State
 from .foreign import refuse
-from .operation import Linear, apply, as_tensor, on_graph, plain_array, promoted
+from .operation import Linear, apply, as_tensor, on_graph, plain_array, promoted, value_of
 from .tensor import Tensor, wrap
 
 VIEW_FROM = 8192  # elements from which a repeated gradient is a view: making one takes 2 us
 _empty = np.empty
+_FLOATS = _check.FLOATS
+_from_buffer = _native.from_buffer
 _reduce: Any = np.add.reduce
 
 
@@ -87,12 +91,76 @@ def spread(g: Any, shape: tuple[int, ...], axes: Any, keepdims: bool) -> Any:
     return Expand.forward(g, shape)
 
 
+Groups = tuple[tuple[int, int, int], ...]
+_groups: dict[Any, tuple[Groups, tuple[int, ...], tuple[int, ...]]] = {}
+
+
+def axis_groups(ndim: int, axes: tuple[int, ...] | None) -> list[tuple[int, int]]:
+    """(first, last + 1) of each group of adjacent axes of a reduction, the last group first."""
+    gone = set(range(ndim) if axes is None else axes)
+    found, last = [], ndim
+    while last > 0:
+        first = last
+        while first > 0 and first - 1 in gone:
+            first -= 1
+        if first < last:
+            found.append((first, last))
+        last = min(first, last - 1)
+    return found
+
+
+def _groups_of(shape: tuple[int, ...], axes: tuple[int, ...] | None) -> Groups:
+    """(outer, reduced, inner) of each group of adjacent axes that a sum goes over."""
+    left, found = list(shape), []
+    for first, last in axis_groups(len(shape), axes):
+        sizes = math.prod(left[:first]), math.prod(left[first:last]), math.prod(left[last:])
+        left[first:last] = [1] * (last - first)
+        found.append(sizes)
+    return tuple(found)
+
+
+def sum_of(x: Any, axes: tuple[int, ...] | None, keepdims: bool) -> Any:
+    """The sum of an array by the kernel (csrc/program/reduce.c): its order does not depend on how
+    the array lies in memory."""
+    dtype = x.dtype
+    if dtype not in _FLOATS:
+        return _reduce(x, axes, None, None, keepdims)
+    key = x.shape, axes
+    plan = _groups.get(key)
+    if plan is None:
+        kept = kept_shape(x.shape, axes)
+        dropped = () if axes is None else tuple([n for i, n in enumerate(x.shape) if i not in axes])
+        if len(_groups) > 4096:
+            _groups.clear()
+        plan = _groups[key] = _groups_of(x.shape, axes), kept, dropped
+    groups, kept, dropped = plan
+    kernels = _native.KERNELS[dtype]
+    if type(x) is not np.ndarray or not x.flags.c_contiguous or not x.flags.aligned:
+        x = np.array(x, order="C")
+    for outer, n, inner in groups:
+        out = _empty(outer * inner, dtype)
+        status = kernels.sum(
+            outer, n, inner, _from_buffer(kernels.array, x), _from_buffer(kernels.array, out),
+            _State.threads,
+        )  # fmt: skip
+        if status:
+            _native.fail("sum", status)
+        x = out
+    if not groups:
+        x = x + dtype.type(0)  # a sum starts from 0, so -0 is no sum
+    return x.reshape(kept if keepdims else dropped)
+
+
 class Sum(Linear):
     """The sum over axes; dx = g, repeated along them."""
 
     @staticmethod
     def forward(x: Any, axes: Any, keepdims: bool) -> Any:
-        return _reduce(x, axes, None, None, keepdims)
+        return sum_of(x, axes, keepdims)
+
+    @staticmethod
+    def lower(low: Any, inputs: list[Any], out: Any, axes: Any, keepdims: bool) -> Any:
+        return low.sum(*inputs, axes, out)
 
     @staticmethod
     def vjp(g: Any, need: Any, axes: Any, keepdims: bool) -> Any:
@@ -109,6 +177,10 @@ class Expand(Linear):
         return out
 
     @staticmethod
+    def lower(low: Any, inputs: list[Any], out: Any, shape: Any) -> Any:
+        return low.expand(*inputs, out)
+
+    @staticmethod
     def vjp(g: Any, need: Any, shape: tuple[int, ...]) -> Any:
         return sum_to(g, need[0].shape)
 
@@ -123,6 +195,10 @@ class Reshape(Linear):
         return x.reshape(shape)
 
     @staticmethod
+    def lower(low: Any, inputs: list[Any], out: Any, shape: Any) -> Any:
+        return low.reshape(*inputs, out)
+
+    @staticmethod
     def vjp(g: Any, need: Any, shape: tuple[int, ...]) -> Any:
         return g.reshape(need[0].shape)
 
@@ -135,6 +211,10 @@ class Transpose(Linear):
     @staticmethod
     def forward(x: Any, axes: Any) -> Any:
         return x.transpose(axes)
+
+    @staticmethod
+    def lower(low: Any, inputs: list[Any], out: Any, axes: Any) -> Any:
+        return low.transpose(*inputs, axes)
 
     @staticmethod
     def vjp(g: Any, need: Any, axes: Any) -> Any:
@@ -155,6 +235,10 @@ class Concatenate(Linear):
         return np.concatenate(arrays, axis=axis)
 
     @staticmethod
+    def lower(low: Any, inputs: list[Any], out: Any, axis: int, ends: Any) -> Any:
+        return low.concatenate(inputs, axis, out)
+
+    @staticmethod
     def vjp(g: Any, need: Any, axis: int, ends: tuple[int, ...]) -> Any:
         before = (slice(None),) * axis
         starts = (0, *ends[:-1])
@@ -170,6 +254,10 @@ class Flip(Linear):
     @staticmethod
     def forward(x: Any, axes: Any) -> Any:
         return np.flip(x, axes)
+
+    @staticmethod
+    def lower(low: Any, inputs: list[Any], out: Any, axes: Any) -> Any:
+        return low.flip(*inputs, axes)
 
     @staticmethod
     def vjp(g: Any, need: Any, axes: Any) -> Any:
@@ -196,12 +284,18 @@ class Astype(Linear):
         return x.astype(dtype)
 
     @staticmethod
+    def lower(low: Any, inputs: list[Any], out: Any, dtype: Any) -> Any:
+        return low.astype(*inputs, dtype)
+
+    @staticmethod
     def vjp(g: Any, need: Any, dtype: Any) -> Any:
         return astype(g, need[0].dtype)
 
 
 class Clone(Linear):
     """A copy of the values; dx = g."""
+
+    instruction = "COPY"
 
     @staticmethod
     def forward(x: Any) -> Any:
@@ -352,7 +446,7 @@ def astype(x: Any, dtype: Any) -> Any:
     if dtype.kind not in "fiub" and on_graph(x):
         raise TypeError(f"astype: dtype: expected real numbers, got {dtype}")
     if dtype.kind != "f" and on_graph(x):
-        return wrap(as_tensor(x)._data.astype(dtype))
+        return wrap(value_of(as_tensor(x)).astype(dtype))
     return apply(Astype, x, params=(dtype,))
 
 

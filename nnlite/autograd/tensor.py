@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import _check
 from .foreign import ATTRIBUTES, Absent, Size, refuse
-from .node import TANGENT, Leaf, Node, state, tick
+from .node import FLOWLESS, RECORD, TRACED, Leaf, Node, state, tick, unsupported
 
 if TYPE_CHECKING:
     from .methods import Methods
@@ -51,6 +51,8 @@ class Tensor(Methods):
     # time of the last change in place, shared with views. _tangent: set in forward mode only.
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
+        if isinstance(data, Tensor):
+            _read(data, "a copy of it")
         self._data = _copied(data, dtype)
         self._edge: Any = None
         self._changed = NEVER
@@ -89,7 +91,7 @@ class Tensor(Methods):
 
     @property
     def requires_grad(self) -> bool:
-        return self._edge is not None and self._edge is not TANGENT
+        return self._edge not in FLOWLESS
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
@@ -200,7 +202,7 @@ class Tensor(Methods):
             RuntimeError: a gradient or a tangent flows here, which the array would lose; take
                 detach() first.
         """
-        _read("numpy()")
+        _read(self, "numpy()")
         if self._edge is not None:
             what = "requires a gradient" if self.requires_grad else "carries a tangent"
             raise RuntimeError(
@@ -220,14 +222,14 @@ class Tensor(Methods):
 
     def item(self) -> Any:
         """The only element as a Python number."""
-        _read("item()")
+        _read(self, "item()")
         if self._data.size != 1:
             raise ValueError(f"item: expected one element, got shape {self.shape}")
         return self._data.item()
 
     def tolist(self) -> Any:
         """The values as nested lists of Python numbers."""
-        _read("tolist()")
+        _read(self, "tolist()")
         return self._data.tolist()
 
     def __float__(self) -> float:
@@ -237,11 +239,11 @@ class Tensor(Methods):
         return int(self.item())
 
     def __index__(self) -> int:
-        _read("a number")
+        _read(self, "a number")
         return self._data.__index__()
 
     def __bool__(self) -> bool:
-        _read("its truth")
+        _read(self, "its truth")
         if self._data.size != 1:
             raise ValueError(
                 f"the truth of a tensor of shape {self.shape} is not defined; use any() or all()"
@@ -250,33 +252,33 @@ class Tensor(Methods):
 
     def any(self) -> bool:
         """Whether any element is not 0."""
-        _read("any()")
+        _read(self, "any()")
         return bool(self._data.any())
 
     def all(self) -> bool:
         """Whether no element is 0."""
-        _read("all()")
+        _read(self, "all()")
         return bool(self._data.all())
 
     def argmax(self, axis: int | None = None, **unknown: Any) -> Any:
         """The index of the (first) maximum, as NumPy's."""
         if unknown:
             refuse("argmax", unknown)
-        _read("argmax()")
+        _read(self, "argmax()")
         return self._data.argmax(axis)
 
     def argmin(self, axis: int | None = None, **unknown: Any) -> Any:
         """The index of the (first) minimum, as NumPy's."""
         if unknown:
             refuse("argmin", unknown)
-        _read("argmin()")
+        _read(self, "argmin()")
         return self._data.argmin(axis)
 
     def __tensor__(self) -> Tensor:
         return self
 
     def __repr__(self) -> str:
-        _read("its text")
+        _read(self, "its text")
         text = np.array2string(self._data, separator=", ", prefix="tensor(")
         kind = "" if self._data.dtype in (np.float64, np.int64, bool) else f", {self._data.dtype}"
         edge = self._edge
@@ -318,6 +320,8 @@ def view(base: Tensor, array: np.ndarray) -> Tensor:
     """A Tensor without history around memory of another: changes in place are seen by both."""
     t = _new(Tensor)
     t._data, t._edge, t._changed = array, None, shared(base)
+    if state.mode & RECORD and base._edge is not None:
+        t._edge = TRACED
     return t
 
 
@@ -330,10 +334,11 @@ def shared(base: Tensor) -> list[int]:
     return base._changed
 
 
-def _read(how: str) -> None:
-    """Tells who records a program that what Python does next may depend on values."""
-    if state.watch is not None:
-        state.watch(how)
+def _read(x: Tensor, how: str) -> None:
+    """Refuses what a program would freeze: Python that reads or changes a value while it is
+    recorded."""
+    if state.mode & RECORD and x._edge is not None:
+        unsupported(f"it depends on the values of a tensor ({how})")
 
 
 def takes(operation: str, x: Tensor, dtype: np.dtype) -> None:
@@ -351,7 +356,7 @@ def takes(operation: str, x: Tensor, dtype: np.dtype) -> None:
 
 def touch(x: Tensor) -> None:
     """Notes that the values of x and its views change now."""
-    _read("a change in place")
+    _read(x, "a change in place")
     if x._changed is NEVER:
         x._changed = [0]
     x._changed[0] = tick()

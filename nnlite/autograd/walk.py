@@ -197,7 +197,7 @@ def gradients(
         for node in reversed(graph.nodes):
             if node not in total:
                 continue
-            made = node.op.vjp_arrays(total[node], node.parents, *kept_values(node), *node.params)
+            made = node.op.vjp(total[node], node.parents, *kept_values(node), *node.params)
             for i, g in enumerate(made if type(made) is tuple else (made,)):
                 parent = node.parents[i]
                 if parent is not None and g is not None:

@@ -15,8 +15,9 @@ import numpy as np
 
 from ..autograd.elementary import contiguous
 from ..autograd.losses import constant
+from ..autograd.node import RECORD, state, unsupported
 from ..autograd.operation import Operation, apply
-from ..autograd.tensor import wrap
+from ..autograd.tensor import Tensor, wrap
 
 _alone = threading.RLock()  # one call at a time: what it keeps passes through the module
 
@@ -51,11 +52,9 @@ class ModuleCall(Operation):
         return y
 
     @classmethod
-    def vjp(cls, g: Any, need: Any, *params: Any) -> Any:
-        return _no_formula(type(params[0]).__name__)
-
-    @classmethod
-    def vjp_arrays(cls, g: Any, need: Any, module: Any, cell: Any) -> Any:
+    def vjp(cls, g: Any, need: Any, module: Any, cell: Any) -> Any:
+        if type(g) is Tensor:
+            return _no_formula(type(module).__name__)
         with _alone:
             parameters = module.parameters()
             before = [p._grad for p in parameters]
@@ -115,10 +114,8 @@ class LossCall(Operation):
 
     @classmethod
     def vjp(cls, g: Any, need: Any, x: Any, loss: Any, target: Any, *rest: Any) -> Any:
-        return g * loss._slope(x, target, rest[0])
-
-    @classmethod
-    def vjp_arrays(cls, g: Any, need: Any, x: Any, loss: Any, *rest: Any) -> Any:
+        if type(g) is Tensor:
+            return g * loss._slope(x, target, rest[0])
         return loss._grad(rest[-1][0]) * g
 
     @classmethod
@@ -132,9 +129,29 @@ class LossCall(Operation):
 def loss_call(loss: Any, output: Any, target: Any, sample_weight: Any = None) -> Any:
     """The loss of a Tensor by `_run`, recorded."""
     name = type(loss).__name__
+    if state.mode & RECORD:
+        return _recorded_loss(name, loss, output, target, sample_weight)
     target = constant(name, "target", target)
     sample_weight = constant(name, "sample_weight", sample_weight)
     return apply(_named(LossCall, loss), output, params=(loss, target, sample_weight, [None]))
+
+
+def _recorded_loss(name: str, loss: Any, output: Any, target: Any, sample_weight: Any) -> Any:
+    """The loss as the operation that it is, for a program."""
+    state.tape.depends_on(loss)
+    target = constant(name, "target", target)
+    found = loss._operation(target, constant(name, "sample_weight", sample_weight))
+    if found is None:
+        unsupported(f"{name} is written by _run and _grad")
+    op, (target, settings, _) = found
+    arrays = (isinstance(v, np.ndarray) for v in settings)
+    value = op.call(
+        output, target,
+        tuple([np.ascontiguousarray(v, output.dtype) if is_array else v
+               for v, is_array in zip(settings, arrays, strict=True)]),
+    )  # fmt: skip
+    state.tape.losses.append((loss, value._data))
+    return value
 
 
 _classes: dict[tuple[type, type], type] = {}

@@ -27,11 +27,6 @@ class _Activation(Module):
         function = getattr(autograd, self.function)
         return super()._graph(x) if type(self)._run is not _Activation._run else function(x)
 
-    recordable = True
-
-    def _record(self, step: Any, activation: str | None) -> None:
-        step.layer, step.outputs = self.op.layer, step.inputs
-
     def _grad(self, saved: np.ndarray, grad_output: np.ndarray, want_input: bool) -> Any:
         return self.op.grad_input(saved, grad_output) if want_input else None
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import _check, autograd, ops
 from .._config import next_stream
+from ..autograd.node import RECORD, state
 from .module import Module
 
 STEPS = 2**32  # after so many forward passes the masks come again
@@ -33,8 +34,6 @@ class Dropout(Module):
     prevent neural networks from overfitting", Journal of Machine Learning Research 15 (2014).
     """
 
-    recordable = True
-
     def __init__(self, p: float = 0.5) -> None:
         self.p = _check.number("Dropout", "p", p, 0, 1)
         self.seed, stream = next_stream()
@@ -53,6 +52,9 @@ class Dropout(Module):
     def _graph(self, x: Any) -> Any:
         if not self.training:
             return x
+        if state.mode & RECORD:
+            count = state.tape.counter(self, self.step)
+            return autograd.dropout(x, self.p, self.seed, self.stream, count)
         y = autograd.dropout(x, self.p, self.seed, self.stream, self.step)
         self.step = (self.step + 1) % STEPS
         return y
@@ -68,9 +70,6 @@ class Dropout(Module):
 
     def _grad(self, saved: Any, grad_output: np.ndarray, want_input: bool) -> Any:
         return ops.Dropout.grad_input(saved[2], grad_output) if want_input else None
-
-    def _record(self, step: Any, activation: str | None) -> None:
-        ops.Dropout.record(step, self.p, self.seed, self.stream, self.step)
 
     def extra_state(self) -> dict[str, int]:
         """What the next masks depend on: seed, stream and step."""

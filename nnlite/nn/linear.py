@@ -93,12 +93,6 @@ class Linear(Module):
             return super()._graph(x)
         return autograd.linear(x, self.weight, self.bias)
 
-    recordable = True
-
-    def _record(self, step: Any, activation: str | None) -> None:
-        bias = None if self.bias is None else self.bias._data
-        LinearOp.record(step, self.weight._data, bias, activation)
-
     def _check_grad(self, saved: np.ndarray, grad_output: np.ndarray) -> None:
         LinearOp.check_grad(saved, grad_output, self.weight._data)
 

@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 
 from .. import _check
+from .._config import _State
 from .._names import MODULE, Named
 from .._safe_header import NAMES
 from .._settings import settings
 from ..autograd.blocks import in_block
+from ..autograd.node import RECORD, no_grad, state
 from ..autograd.operation import as_tensor, on_graph
+from ..autograd.tensor import wrap
 from ._graph import module_call
 from .parameter import Parameter, gather
 
@@ -53,6 +56,7 @@ class Module(Named):
     training = True
     _saved: Any = None  # [what the last forward kept], empty once it was taken
     _forwards = 0  # forwards since the last backward
+    _program: Any = None  # of predict
     _unnamed = ""  # first word of children's names that the names of their parameters leave out
     _buffers: dict[str, bool] = {}  # name -> whether files hold it  # noqa: RUF012
 
@@ -65,6 +69,8 @@ class Module(Named):
     def __call__(self, *args: Any, **named: Any) -> Any:
         for x in args:
             if type(x) is not np.ndarray and on_graph(x):
+                if state.mode & RECORD:
+                    state.tape.depends_on(self)
                 return in_block(type(self).__name__, self.forward, *args, **named)
         return self.forward(*args, **named)
 
@@ -113,13 +119,25 @@ class Module(Named):
         modes = [(module, module.training) for module in self.modules()]
         self.train(keep)
         try:
-            y = self.forward(x)
+            y = self._values(x) if type(self).backward is Module.backward else self.forward(x)
         finally:
             for module, mode in modes:
                 module.training = mode
         if keep:
             vars(self).update(_saved=self._saved or [None], _forwards=1)
         return y
+
+    def _values(self, x: np.ndarray) -> np.ndarray:
+        """The output of a forward that is written on Tensors alone, as an array."""
+        with no_grad():
+            y: Any = self.forward(wrap(x))  # type: ignore[arg-type]
+        found = as_tensor(y)._data if on_graph(y) else y
+        if not isinstance(found, np.ndarray):
+            raise TypeError(
+                f"{type(self).__name__}.forward: expected it to return a Tensor, got "
+                f"{_check.describe(found)}"
+            )
+        return np.ascontiguousarray(found)
 
     def _call_backward(self, grad_output: np.ndarray, want_input: bool, fits: bool = False) -> Any:
         """The gradient of the input after `_call`: by backward where a subclass has its own.
@@ -142,12 +160,6 @@ class Module(Named):
         """Refuses a gradient that does not fit the kept forward; default: the shape of `saved`."""
         operation = f"{type(self).__name__}.backward"
         _check.same_shape(operation, "grad_output", grad_output, saved, "the output of forward")
-
-    recordable = False  # True when _record can write this layer into a C program
-
-    def _record(self, step: Any, activation: str | None) -> None:
-        """Writes this layer into a step of a C program; `step.inputs` is set."""
-        raise TypeError(f"{type(self).__name__} cannot be recorded")
 
     def _keep(self, saved: Any) -> None:
         own = self.__dict__  # quicker than attributes
@@ -441,6 +453,16 @@ class Module(Named):
             `nnlite predict` does the same with values that a table lacks.
         """
         rows = _check.size("predict", "batch_size", batch_size)
+        program = self._program
+        if (  # the shortest way for what needs no conversion
+            program is not None
+            and type(X) is np.ndarray
+            and X.flags.carray
+            and program.takes(X)
+            and 0 < len(X) <= rows
+            and program.current()
+        ):
+            return program.run(X, _State.threads)
         X = rows_of("predict", "X", X)
         dtype = self._dtype() or (X.dtype if X.dtype in _check.FLOATS else _check.FLOAT32)
         if len(X) <= rows:
@@ -449,8 +471,12 @@ class Module(Named):
         return np.concatenate([self._infer(converted(X[i : i + rows], dtype)) for i in starts])
 
     def _infer(self, x: np.ndarray) -> np.ndarray:
-        """The output for converted rows; keeps nothing."""
-        return self._call(x, False)
+        """The output for converted rows, by the model's program where there is one; keeps
+        nothing."""
+        program = self._program
+        if program is None or not program.takes(x) or not program.current():
+            program = vars(self)["_program"] = _predictor(self, x)
+        return self._call(x, False) if program is None else program.run(x, _State.threads)
 
     # Looks and copies.
 
@@ -467,6 +493,28 @@ class Module(Named):
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         gather(self.parameters())
+
+
+def is_own_layer(module: Module) -> bool:
+    """Whether this is a layer of the library, and not of the user's."""
+    return type(module).__module__.startswith("nnlite.")
+
+
+def has_tensor_forward(model: Module) -> bool:
+    """Whether a module of the model defines forward alone: its gradient comes from the graph."""
+    return any(
+        type(m).forward is not Module.forward and type(m).backward is Module.backward
+        for m in model.modules()
+    )
+
+
+def _predictor(model: Module, x: np.ndarray) -> Any:
+    """The program of a model of the library's own layers, or None."""
+    if not all(map(is_own_layer, model.modules())):
+        return None  # a forward of the user's runs as Python
+    from ..program.predict import predictor
+
+    return predictor(model, x)
 
 
 def _parts_in(

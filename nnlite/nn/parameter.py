@@ -14,7 +14,7 @@ import numpy as np
 from .. import _check
 from .._config import claim, is_rebuilding
 from .._names import PARAMETER, Named
-from ..autograd.node import FORWARD, state, tick
+from ..autograd.node import FORWARD, RECORD, TRACED, state, tick, unsupported
 from ..autograd.tensor import Tensor
 from ._expression import Expression, ParameterLeaf, leaf_tensor
 
@@ -138,6 +138,10 @@ class Parameter(Expression, Named):
         if found is None or found._data is not self._data:
             leaf = self._leaf if self._requires_grad else None
             found = self._as_tensor = leaf_tensor(leaf, self._data, self._arena.changed)
+        if state.mode & RECORD:
+            state.tape.parameters[id(self)] = self
+            if found._edge is None:  # its values may change between runs
+                found = leaf_tensor(TRACED, self._data, self._arena.changed)
         return found
 
     @property
@@ -159,6 +163,8 @@ class Parameter(Expression, Named):
 
     @property
     def data(self) -> np.ndarray:
+        if state.mode & RECORD:
+            unsupported("it reads parameter.data; compute with the parameter itself")
         return self._data
 
     @data.setter

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from .activations import _Activation
-from .forward_program import ForwardProgram, record
 from .linear import Linear
-from .module import PREDICT_ROWS, Module
+from .module import Module, is_own_layer
 from .parameter import gather
 
 
@@ -27,7 +26,6 @@ class Sequential(Module):
         ValueError: a module stands in two places; its backward could not tell them apart.
     """
 
-    _program: ForwardProgram | None = None
     _unnamed = "layers"
 
     def __init__(self, *modules: Module) -> None:
@@ -98,33 +96,6 @@ class Sequential(Module):
             x = module(x)
         return x
 
-    def _infer(self, x: np.ndarray) -> np.ndarray:
-        """Runs the recorded program of the chain; where there is none, the layers one by one."""
-        if type(self).forward is not Module.forward or type(self)._run is not Sequential._run:
-            return self._call(x, False)
-        program = self._program
-        if program is None or not program.current():
-            program = vars(self)["_program"] = record(self._plan, self.parameters())
-        if program is None or x.ndim != 2 or x.shape[1] != program.width:
-            return self._run(x, False)
-        return program.run(x)
-
-    def predict(self, X: Any, batch_size: int = PREDICT_ROWS) -> np.ndarray:
-        program = self._program
-        if (  # the shortest way for what needs no conversion
-            program is not None
-            and type(X) is np.ndarray
-            and X.dtype is program.dtype
-            and X.flags.carray
-            and type(batch_size) is int
-            and X.ndim == 2
-            and 0 < len(X) <= batch_size
-            and X.shape[1] == program.width
-            and program.current()
-        ):
-            return program.run(X)
-        return super().predict(X, batch_size)
-
     def _check_pending(self) -> None:
         super()._check_pending()
         try:
@@ -150,7 +121,7 @@ class Sequential(Module):
                     grad_output = module._backward_through(grad_output, before, fits)  # type: ignore
                 else:
                     grad_output = module._call_backward(grad_output, want_input or index > 0, fits)
-                begun, fits = True, module.recordable
+                begun, fits = True, is_own_layer(module)
         except BaseException:
             if begun:
                 self.forget()

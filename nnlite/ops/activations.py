@@ -27,8 +27,6 @@ class Threshold:
     For ReLU the output stands for the input: it is positive exactly where the input is.
     """
 
-    layer = _native.THRESHOLD
-
     @staticmethod
     def forward(
         x: np.ndarray, threshold: float = 0.0, value: float = 0.0
@@ -54,8 +52,6 @@ class Threshold:
 class Sigmoid:
     """y = 1 / (1 + e^-x); dx = dy y (1 - y)."""
 
-    layer = _native.LAYER_SIGMOID
-
     @staticmethod
     def forward(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(y, y)."""
@@ -70,8 +66,6 @@ class Sigmoid:
 
 class Tanh:
     """y = tanh(x); dx = dy (1 - y^2)."""
-
-    layer = _native.LAYER_TANH
 
     @staticmethod
     def forward(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

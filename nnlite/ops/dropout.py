@@ -17,8 +17,6 @@ class Dropout:
     The mask is computed again in the backward pass from (p, seed, stream, step).
     """
 
-    layer = _native.DROPOUT
-
     @staticmethod
     def forward(
         x: np.ndarray, p: float, seed: int, stream: int, step: int
@@ -38,11 +36,3 @@ class Dropout:
         if status:
             _native.fail("Dropout.backward", status)
         return out
-
-    @staticmethod
-    def record(step: object, p: float, seed: int, stream: int, counter: int) -> None:
-        """Writes this call into a step of a C program."""
-        step.layer, step.outputs, step.rate = _native.DROPOUT, step.inputs, p  # type: ignore
-        step.seed, step.purpose, step.counter = (  # type: ignore
-            seed, _native.DROPOUT_PURPOSE + stream, counter,
-        )  # fmt: skip

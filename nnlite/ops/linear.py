@@ -20,27 +20,6 @@ class Linear:
     """
 
     @staticmethod
-    def record(
-        step: Any, weight: np.ndarray, bias: np.ndarray | None, activation: str | None
-    ) -> None:
-        """Writes this call into a step of a C program; the caller keeps the arrays alive.
-
-        Raises:
-            ValueError: the arrays are not those of a layer for `step.inputs` columns.
-        """
-        inputs, outputs = weight.shape
-        if inputs != step.inputs or (bias is not None and bias.shape != (outputs,)):
-            raise ValueError(
-                f"Linear: weight has shape {weight.shape}, bias "
-                f"{None if bias is None else bias.shape}, for an input of {step.inputs} features; "
-                "expected (features, outputs) and (outputs,)"
-            )
-        step.layer, step.outputs = _native.LINEAR, outputs
-        step.activation = functional.ACTIVATIONS[activation]
-        step.weight = _pointer(weight)
-        step.bias = _native.NULL if bias is None else _pointer(bias)
-
-    @staticmethod
     def forward(
         x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, activation: str | None = None
     ) -> tuple[np.ndarray, np.ndarray]:

@@ -27,8 +27,6 @@ def _grad_from_output(kernel: str, y: np.ndarray, grad: np.ndarray) -> np.ndarra
 class SoftMax:
     """y_k = e^x_k / sum_j e^x_j; dx = y (dy - sum_k dy_k y_k)."""
 
-    layer = _native.SOFTMAX
-
     @staticmethod
     def forward(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(y, y)."""
@@ -43,8 +41,6 @@ class SoftMax:
 
 class LogSoftMax:
     """y_k = x_k - log sum_j e^x_j; dx = dy - e^y sum_k dy_k."""
-
-    layer = _native.LOGSOFTMAX
 
     @staticmethod
     def forward(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

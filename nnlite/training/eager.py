@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from .. import _check, _native
+from ..autograd.node import enable_grad
+from ..autograd.tensor import Tensor, wrap
 from ..nn.dropout import Dropout
 from ..nn.losses import Loss
-from ..nn.module import Module, converted
+from ..nn.module import Module, converted, has_tensor_forward
 from ..optim import Optimizer
 from . import losses
 from .rows import NotFiniteError, Rows, Sums, class_counts, ignored
@@ -26,14 +29,15 @@ def train_batch(
     """
     if model._forwards:
         model.forget()
-    output = model._call(rows.x, True)
+    on_tensors = has_tensor_forward(model)
+    output, back = _on_tensors(model, rows.x) if on_tensors else _by_modules(model, rows.x)
     try:
         value, weight, gradient = losses.forward(loss, output, rows)
         optimizer.zero_grad()
         # Without weight no row counts, but for smoothed targets of classes that weigh 0, in a sum.
         counts = weight != 0 or (loss.reduction == "sum" and value != 0)
         if counts:
-            model._backward_from_loss(gradient())
+            back(gradient())
     except BaseException:  # also Ctrl-C
         model.forget()
         raise
@@ -44,6 +48,35 @@ def train_batch(
         raise NotFiniteError(value, batch)
     optimizer.step()
     return value, weight, output
+
+
+def _by_modules(model: Module, x: np.ndarray) -> tuple[np.ndarray, Any]:
+    """The output, and what takes its gradient back, module by module."""
+    return model._call(x, True), model._backward_from_loss
+
+
+def _on_tensors(model: Module, x: np.ndarray) -> tuple[np.ndarray, Any]:
+    """The same for a model some of whose modules define forward alone: by the graph."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.train()
+    try:
+        with enable_grad():
+            out = model(wrap(x))
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    if type(out) is not Tensor:
+        raise TypeError(
+            f"{type(model).__name__}.forward: expected it to return a Tensor computed from x, got "
+            f"{_check.describe(out)}; compute with Tensors throughout, or define backward() too"
+        )
+
+    def back(gradient: np.ndarray) -> None:
+        with enable_grad():
+            if out.requires_grad:
+                out.backward(wrap(gradient))
+
+    return np.ascontiguousarray(out._data), back
 
 
 def count_correct(output: np.ndarray, target: np.ndarray, ignored: int) -> int:

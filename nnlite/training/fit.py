@@ -114,9 +114,12 @@ class Fit:
         plan = self.plan
         if not plan.data.in_ram or plan.metrics or self._has_batch_callbacks:
             return None
-        rows = Rows(plan.data.source.X, plan.data.source.y)
+        rows = Rows(plan.data.source.X, plan.data.source.y, plan.data.weight)
         runner = self.trainer.runner(rows, plan.batch_size)
-        return runner if isinstance(runner, Program) else None
+        if not isinstance(runner, Program):
+            return None
+        held = plan.data.held_out
+        return runner if held is None or runner.measurable(held) else None
 
     # One epoch with Python between its slices.
 

@@ -1,7 +1,7 @@
-"""The training program: a chain of layers, loss and optimiser that C runs, batch after batch.
+"""The training program: a network, its loss and its optimiser that C runs, batch after batch.
 
-It gives the same bits as the modules called one by one (nnlite/training/eager.py): each part is
-the same kernel. What cannot be recorded has no program, and is trained by the modules.
+It gives the same bits as the eager run (nnlite/training/eager.py): each part is the same kernel.
+What cannot be recorded has no program, and is trained eagerly; `compiled` says why.
 """
 
 from __future__ import annotations
@@ -12,108 +12,67 @@ from typing import Any
 import numpy as np
 
 from .. import _check, _native
-from .._config import _State, available_cores
-from ..autograd.node import tick
-from ..nn.forward_program import recordable
-from ..nn.linear import Linear
-from ..nn.losses import Loss, MSELoss, NLLLoss, SoftmaxCE
-from ..nn.module import PREDICT_ROWS, Module, Structure
-from ..nn.parameter import Parameter, aligned_zeros
-from ..nn.sequential import Sequential
+from .._config import _State
+from ..autograd.node import Unsupported, tick
+from ..nn.losses import Loss
+from ..nn.module import PREDICT_ROWS, Module
+from ..nn.parameter import aligned_zeros
 from ..optim import Optimizer
+from ..program.network import Forward, Measure, Step
 from .rows import NotFiniteError, Rows, Sums, ignored
 
 _from_buffer = _native.from_buffer
 
-# A batch is shared by so many threads at most, where neither its values nor the weights take more
-# bytes than this: of larger ones each product by itself is worth its threads.
-MOST_THREADS, TEAM_BYTES = min(available_cores(), 16), 1 << 20
-
-# Layers whose input's gradient cannot lie where their output's does.
-MOVES = {_native.LINEAR, _native.SOFTMAX, _native.LOGSOFTMAX}
-
-CRITERIA = {SoftmaxCE: _native.CROSS_ENTROPY, NLLLoss: _native.NLL, MSELoss: _native.MSE}
-
-
-def plan_of(model: Module) -> list[Any] | None:
-    """(module, activation in its kernel) for each recorded step; None where there is no program."""
-    if type(model) is Sequential:
-        plan: list[Any] = []
-        for module, activation in model._plan:
-            inner = plan_of(module) if type(module) is Sequential else [(module, activation)]
-            if inner is None:
-                return None
-            plan += inner
-    else:
-        plan = [(model, None)]
-    return plan if plan and all(_trainable(module) for module, _ in plan) else None
-
-
-def _trainable(module: Any) -> bool:
-    """True where the recorded layer is what forward and backward of the module compute."""
-    kind: Any = type(module)
-    home: Any = next(base for base in kind.__mro__ if "_record" in vars(base))
-    return recordable(module) and kind.backward is Module.backward and kind._grad is home._grad
-
 
 def compiled(
     model: Module, loss: Loss, optimizer: Optimizer, rows: Rows, batch: int, classes: bool
-) -> Program | None:
-    """The program for such rows and batches of at most `batch`; None where there can be none."""
-    plan = plan_of(model)
-    if (
-        plan is None
-        or type(loss) not in CRITERIA
-        or type(optimizer).step is not Optimizer.step
-        or rows.x.ndim != 2
-        or rows.x.dtype != optimizer.dtype
-    ):
-        return None
-    parts = [part for module, _ in plan for part in vars(module).values()]
-    parameters = [part for part in parts if isinstance(part, Parameter)]
-    trained = {id(p) for p in parameters if p.requires_grad}
-    if len({id(p) for p in parameters}) < len(parameters) or trained != {
-        id(p) for p in optimizer.parameters if p.requires_grad
-    }:
-        return None  # shared by two layers, or not all of them trained by this optimiser
-    width = rows.x.shape[1]
-    for module, _ in plan:
-        if getattr(module, "in_features", width) != width:
-            return None
-        width = getattr(module, "out_features", width)
-    if not (rows.y.ndim == 1 if classes else rows.y.shape[1:] == (width,)):
-        return None
-    return Program(plan, model, loss, optimizer, rows.x.shape[1], batch, classes)
+) -> Program:
+    """The program for such rows and batches of at most `batch`.
+
+    Raises:
+        Unsupported: why there can be none.
+    """
+    if type(optimizer).step is not Optimizer.step:
+        raise Unsupported(f"{type(optimizer).__name__} has a step of its own")
+    if rows.x.dtype != optimizer.dtype:
+        raise Unsupported(f"the rows are of {rows.x.dtype}, the parameters of {optimizer.dtype}")
+    own = {id(p) for p in model.parameters()}
+    if any(id(p) not in own for p in optimizer.parameters):
+        raise Unsupported("the optimiser has parameters that are not the model's")
+    return Program(model, loss, optimizer, rows, batch, classes)
 
 
 class Program:
     """A model, its loss and its optimiser, recorded for batches of at most `batch` rows.
 
     Args:
-        plan: what `plan_of` gave.
-        width: columns of an input row.
+        rows: some rows, by which the calls are recorded.
         classes: True when targets are class indices, False for rows of numbers.
+
+    Attributes:
+        steps: the recorded step; where it holds for one batch size alone, one for each size.
+        nbytes: bytes of the buffers, by what they hold.
     """
 
     def __init__(
-        self, plan: list[Any], model: Module, loss: Loss, optimizer: Optimizer, width: int,
-        batch: int, classes: bool,
+        self, model: Module, loss: Loss, optimizer: Optimizer, rows: Rows, batch: int,
+        classes: bool,
     ) -> None:  # fmt: skip
-        self.dtype, self.width, self.batch, self.classes = optimizer.dtype, width, batch, classes
-        self.model, self.loss, self.optimizer, self.plan = model, loss, optimizer, plan
-        self._token = Structure.token
-        self._linears = [
-            (module, module.weight, module.bias) for module, _ in plan if type(module) is Linear
-        ]
+        self.dtype, self.batch, self.classes = optimizer.dtype, batch, classes
+        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.input_shape, self.target_shape = rows.x.shape[1:], rows.y.shape[1:]
+        self.weighted = rows.weight is not None
         self._kernels = _native.KERNELS[self.dtype]
+        self.steps = self._recorded(rows)
+        step = self.steps[0]
+        self.output_shape = step.output.shape[1:]
+        self.outputs = math.prod(self.output_shape)
+        if classes and len(self.output_shape) != 1:
+            raise Unsupported("classes meet an output that is not one row of numbers for each row")
         self.training = _native.struct("training")
         self._list = _native.addresses("training", [self.training])
-        self._steps = _native.structs("step", len(plan))
         self._keep: list[Any] = []  # what C points to
-        self.nbytes: dict[str, int] = {}  # of the buffers, by what they hold
-        self._record_steps()
-        self._record_loss()
-        self.outputs = self._steps[len(plan) - 1].outputs
+        self.nbytes: dict[str, int] = {}
         self._allocate()
         self._unread = _native.structs("sums", 2)
         self._segments, self._steps_alone = None, False
@@ -121,44 +80,29 @@ class Program:
         self._target_dtype = _check.INT64 if classes else self.dtype
         self._shapes: Any = None  # of the last batch that `step` took
         self._room: np.ndarray | None = None
-        self._random = [  # their counters go on in C
-            (step, module)
-            for step, (module, _) in zip(self._steps, plan, strict=True)
-            if step.layer == _native.DROPOUT
-        ]
+        self._measures: Any = None
 
-    # Recording.
-
-    def _record_steps(self) -> None:
-        columns = self.width
-        for step, (module, activation) in zip(self._steps, self.plan, strict=True):
-            step.inputs = columns
-            module._record(step, activation and activation.fused)
-            columns = step.outputs
-            if type(module) is Linear:
-                if module.weight._requires_grad:
-                    step.gradWeight = _native.pointer(module.weight._grad)
-                if module.bias is not None and module.bias._requires_grad:
-                    step.gradBias = _native.pointer(module.bias._grad)
-        self._arenas = list({id(p._arena): p._arena for p in self._parameters()}.values())
-        self._keep += [(p._data, p._grad) for p in self._parameters()]
-        self.training.steps, self.training.count = self._steps, len(self.plan)
-
-    def _parameters(self) -> list[Any]:
-        return [p for _, weight, bias in self._linears for p in (weight, bias) if p is not None]
-
-    def _record_loss(self) -> None:
-        target, loss = self.training.loss, self.loss
-        target.criterion, target.reduction = CRITERIA[type(loss)], loss._code
-        self._loss_changes = loss._changes
-        target.classes = self.classes
-        weight = getattr(loss, "weight", None)
-        if weight is not None:
-            weight = np.ascontiguousarray(weight, self.dtype)
-            target.class_weight = _native.pointer(weight)
-            self._keep.append(weight)
-        target.smoothing = getattr(loss, "label_smoothing", 0.0)
-        target.ignore_index = ignored(loss)
+    def _recorded(self, rows: Rows) -> list[Step]:
+        """The step for every batch size; or for those that such rows are cut into."""
+        trained = [p for p in self.optimizer.parameters if p.requires_grad]
+        parts = (
+            self.model,
+            self.loss,
+            trained,
+            rows.x,
+            rows.y,
+            rows.weight,
+            self.dtype,
+            self.batch,
+        )
+        try:
+            return [Step(*parts)]
+        except Unsupported as general:
+            sizes = {min(self.batch, len(rows.x)), len(rows.x) % self.batch} - {0}
+            try:
+                return [Step(*parts, rows=n) for n in sorted(sizes, reverse=True)]
+            except Unsupported:
+                raise general from None
 
     def _buffer(self, label: str, *shape: int, dtype: Any = None) -> np.ndarray:
         made = aligned_zeros(math.prod(shape), np.dtype(dtype or self.dtype))
@@ -168,57 +112,70 @@ class Program:
 
     def _allocate(self) -> None:
         t, batch = self.training, self.batch
-        for step in self._steps:
-            step.output = _native.pointer(self._buffer("activations", batch, step.outputs))
-        t.team = self._team()
-        self._allocate_gradients()
+        self._programs = _native.structs("program", len(self.steps))
+        self._memories = [s.memory(p) for s, p in zip(self.steps, self._programs, strict=True)]
+        for struct in self._programs:
+            struct.counters = self._memories[0].counters
+        self.nbytes["activations"] = sum(memory.nbytes for memory in self._memories)
+        t.programs, t.program_count = self._programs, len(self.steps)
+        t.input_size, t.output_size = math.prod(self.input_shape), self.outputs
+        t.target_size = 0 if self.classes else math.prod(self.target_shape)
+        t.reduction, t.ignore_index = self.loss._code, ignored(self.loss)
         gathered = "gathered batch"
-        t.input = _native.pointer(self._buffer(gathered, max(t.team, 1), batch, self.width))
-        columns, dtype = (1, np.int64) if self.classes else (self.outputs, self.dtype)
-        t.target = _native.pointer(self._buffer(gathered, batch, columns, dtype=dtype))
-        t.weight = _native.pointer(self._buffer(gathered, batch))
+        t.input = _native.pointer(self._buffer(gathered, batch, t.input_size))
+        dtype = np.int64 if self.classes else self.dtype
+        t.target = _native.pointer(
+            self._buffer(gathered, batch, max(t.target_size, 1), dtype=dtype)
+        )
+        if self.weighted:
+            t.weight = _native.pointer(self._buffer(gathered, batch))
         t.index = _native.pointer(self._buffer(gathered, batch, dtype=np.int64))
         t.batch = batch
+        parameters = self.model.parameters()
+        self._arenas = list({id(p._arena): p._arena for p in parameters}.values())
+        self._random = [m for memory in self._memories for m, _ in memory.program.counters if m]
 
-    def _team(self) -> int:
-        """Threads that may share a batch (csrc/generic/team.h): of a small network."""
-        unit, width = self.dtype.itemsize, sum(step.outputs for step in self._steps)
-        values = self.batch * (width + MOST_THREADS * self.width) * unit
-        weights = sum(p.size for p in self._parameters()) * unit
-        return MOST_THREADS if max(values, weights) <= TEAM_BYTES else 0
+    def _takes(self, rows: int) -> bool:
+        """Whether there is a program for every batch of so many rows."""
+        sizes = {step.rows for step in self.steps}
+        return None in sizes or {min(self.batch, rows), rows % self.batch} - {0} <= sizes
 
-    def _allocate_gradients(self) -> None:
-        """For each layer the place of the gradient by its output; elementwise layers change it in
-        place. Of a batch that threads share, every product reads a place of its own; else two take
-        turns."""
-        steps, place, places = self._steps, -1, []
-        for i in reversed(range(len(self.plan))):
-            if i + 1 == len(self.plan) or steps[i + 1].layer in MOVES:
-                place += 1
-            places.append(place if self.training.team else place % 2)
-        places.reverse()
-        widest = [0] * (max(places) + 1)
-        for i, place in enumerate(places):
-            widest[place] = max(widest[place], steps[i].outputs)
-        label = "activation gradients"
-        buffers = [_native.pointer(self._buffer(label, self.batch, width)) for width in widest]
-        for i, place in enumerate(places):
-            steps[i].gradOutput = buffers[place]
+    def _take_counters(self) -> None:
+        """What C counted of random streams; programs of several batch sizes share the counts."""
+        memory = self._memories[0]
+        for i, (module, _) in enumerate(memory.program.counters):
+            if module is not None:
+                module.step = int(memory.counters[i])
 
     def current(self) -> bool:
-        """True while the parameters and the loss's settings are those that were recorded."""
-        if self.loss._changes != self._loss_changes:
-            return False
-        if self._token is not Structure.token:
-            token = Structure.token
-            for module, weight, bias in self._linears:
-                if module.weight is not weight or module.bias is not bias:
-                    return False
-            self._token = token
-        for arena in self._arenas:  # noqa: SIM110 - the loop is quicker than a generator
+        """True while the model, the loss and their settings are those that were recorded."""
+        for arena in self._arenas:
             if arena.retired:
                 return False
+        for step in self.steps:  # noqa: SIM110 - the loop is quicker than a generator
+            if not step.watch.holds():
+                return False
         return True
+
+    def measurable(self, rows: Rows) -> bool:
+        """Whether C can measure on such rows."""
+        try:
+            self._evaluation(rows)
+        except Unsupported:
+            return False
+        return True
+
+    def _evaluation(self, rows: Rows) -> None:
+        """Records what measures: the output in evaluation mode, and the loss of an output."""
+        kept, weighted = self._measures, rows.weight is not None
+        if kept is None or kept[2] != weighted or not kept[0].current():
+            forward = Forward(self.model, rows.x, self.dtype)
+            out = np.zeros((len(rows.x[:5]), *self.output_shape), self.dtype)
+            part = rows.part(0, 5)
+            measure = Measure(self.loss, out, part.y, part.weight, self.dtype, PREDICT_ROWS)
+            self._measures = forward, measure, weighted
+            self.training.forward = forward.memory.struct
+            self.training.measure = measure.memory.struct
 
     # Running.
 
@@ -260,8 +217,9 @@ class Program:
         target.rows = target.source = len(data.x)
         rows = min(len(data.x), PREDICT_ROWS)
         if self._room is None or len(self._room) < rows:
-            self._room = np.empty((rows, self.outputs), self.dtype)
+            self._room = np.empty((rows, *self.output_shape), self.dtype)
             self.training.held_output = pointer(self._room)
+        self._evaluation(data)
         self._held = data
 
     def prepare(
@@ -300,8 +258,9 @@ class Program:
         t.epoch, t.position, t.todo = epoch, batch, count
         self._segments, t.segment_count, t.optimizer = self.optimizer._native_step()
         t.segments, self._steps_alone = self._segments, False
-        for step, module in self._random:
-            module._record(step, None)
+        memory = self._memories[0]
+        for i, (module, _) in enumerate(memory.program.counters):
+            memory.counters[i] = 0 if module is None else module.step
 
     def run_prepared(self) -> int:
         """Trains on the prepared batches; the status, for `require`."""
@@ -315,9 +274,8 @@ class Program:
         now = tick()
         for arena in self._arenas:
             arena.changed[0] = now
-        if counters:
-            for step, module in self._random:
-                module.step = step.counter
+        if counters and self._random:
+            self._take_counters()
 
     # What a run left.
 
@@ -405,9 +363,24 @@ class Program:
             and self.optimizer is trainer.optimizer
             and self.classes == classes
             and rows.x.dtype == self.dtype
-            and rows.x.shape[1:] == (self.width,)
-            and (classes or rows.y.shape[1:] == (self.outputs,))
+            and rows.x.shape[1:] == self.input_shape
+            and rows.y.shape[1:] == self.target_shape
+            and (rows.weight is not None) == self.weighted
+            and self._takes(len(rows.x))
             and self.current()
+        )
+
+    def measures(self, trainer: Any, rows: Rows, classes: bool) -> bool:
+        """True when this program can measure such rows for the trainer."""
+        return (
+            self.model is trainer.model
+            and self.loss is trainer.loss
+            and self.classes == classes
+            and rows.x.dtype == self.dtype
+            and rows.x.shape[1:] == self.input_shape
+            and rows.y.shape[1:] == self.target_shape
+            and self.current()
+            and self.measurable(rows)
         )
 
     def step(self, x: Any, y: Any) -> float | None:
@@ -456,5 +429,6 @@ class Program:
 
     def _fit_shapes(self, x: tuple[int, ...], y: tuple[int, ...]) -> bool:
         """True for the shapes of one batch."""
-        rows = x[0] if len(x) == 2 and x[1] == self.width else 0
-        return 0 < rows <= self.batch and y == ((rows,) if self.classes else (rows, self.outputs))
+        rows = x[0] if x and x[1:] == self.input_shape else 0
+        fits = 0 < rows <= self.batch if self.steps[0].rows is None else rows == self.batch
+        return fits and y == (rows, *self.target_shape)

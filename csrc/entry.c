@@ -1,5 +1,5 @@
-/* call.c: the calls that threads are in, and whether these are to end; see call.h. */
-#include "call.h"
+/* entry.c: the calls that threads are in, and whether these are to end; see entry.h. */
+#include "entry.h"
 
 #include <math.h>
 #include <stdatomic.h>
@@ -26,7 +26,7 @@ static uint64_t main_thread; /* the only one that asks */
 
 /* One object, whose address is looked up once in a function. */
 struct nnl_thread {
-    nnl_call *call; /* the one that it works for */
+    nnl_entry *call; /* the one that it works for */
     int held;
 };
 static _Thread_local nnl_thread this_thread;
@@ -38,7 +38,7 @@ NNL_API void nnl_watch(int (*asked)(void), uint64_t thread) {
 
 void nnl_set_main_thread(void) { main_thread = thread_number(); }
 
-void nnl_begin_call(nnl_call *call) {
+void nnl_begin_entry(nnl_entry *call) {
     nnl_thread *me = &this_thread;
     call->mode = nnl_enter_mode();
     call->outer = me->call;
@@ -50,7 +50,7 @@ void nnl_begin_call(nnl_call *call) {
     me->held = 0;
 }
 
-int nnl_end_call(nnl_call *call, int status) {
+int nnl_end_entry(nnl_entry *call, int status) {
     call->owner->call = call->outer;
     call->owner->held = call->held;
     nnl_leave_mode(call->mode);
@@ -59,9 +59,9 @@ int nnl_end_call(nnl_call *call, int status) {
 
 float nnl_to_float(double number) { return (float)number; }
 
-nnl_call *nnl_this_call(void) { return this_thread.call; }
+nnl_entry *nnl_this_entry(void) { return this_thread.call; }
 
-nnl_part nnl_begin_part(nnl_call *call) {
+nnl_part nnl_begin_part(nnl_entry *call) {
     nnl_thread *me = &this_thread;
     nnl_part part = {me->call, nnl_enter_mode()};
     me->call = call;
@@ -77,7 +77,7 @@ void nnl_hold(void) { this_thread.held++; }
 void nnl_release(void) { this_thread.held--; }
 
 /* Asks, where it is time to; true when the call is to end. */
-static bool asked_to_stop(nnl_call *call) {
+static bool asked_to_stop(nnl_entry *call) {
     double now = nnl_seconds();
     if (call->next == 0) {
         call->next = ask && thread_number() == main_thread ? now + ASK_SECONDS : (double)INFINITY;
@@ -95,7 +95,7 @@ static bool asked_to_stop(nnl_call *call) {
 
 bool nnl_stopped(void) {
     const nnl_thread *me = &this_thread;
-    nnl_call *call = me->call;
+    nnl_entry *call = me->call;
     if (!call || me->held) return false;
     if (atomic_load_explicit(&call->stopped, memory_order_relaxed)) return true;
     return call->owner == me && asked_to_stop(call);
