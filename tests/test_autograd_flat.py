@@ -60,17 +60,17 @@ def test_the_text_of_a_neuron(capsys):
         "# forward\n"
         "# neuron\n"
         "mul1 = w * x\n"
-        "sum1 = np.sum(mul1, axis=(0,), keepdims=False)\n"
+        "sum1 = np.sum(mul1, axis=None, keepdims=False)\n"
         "add1 = sum1 + b\n"
         "# -\n"
         "loss = 1 / (1 + np.exp(-add1))",
         "# backward\n"
-        "d_loss = np.ones((), np.float64)\n"
+        "d_loss = np.array(1.0, np.float64)\n"
         "d_add1 = d_loss * loss * (1 - loss)\n"
         "# neuron\n"
         "d_sum1 = d_add1\n"
         "d_b = d_add1\n"
-        "d_mul1 = np.broadcast_to(np.reshape(d_sum1, (1,)), (2,))\n"
+        "d_mul1 = np.broadcast_to(d_sum1, (2,))\n"
         "d_w = d_mul1 * x\n"
         "d_x = d_mul1 * w\n",
     ]
@@ -188,3 +188,23 @@ def test_what_cannot_be_written():
         x += 1
     with pytest.raises(RuntimeError, match=r"flat: the leaf x1 \(shape \(2,\)\) is gone or was"):
         ag.flat(loss)
+
+
+def test_gradients_are_the_calls_that_backward_makes():
+    x, w = leaf([[1.0, 2.0]]), leaf([[3.0], [-1.0]])
+    b = leaf([0.5])
+    code = same_numbers(ag.linear(x, w, b).tanh().sum(), {"x": x, "w": w, "b": b})
+    assert "d_linear1 = d_tanh1 * (1 - tanh1 * tanh1)\n" in code
+    assert "d_w, d_b = x.T @ d_linear1, d_linear1.sum(0)\n" in code
+
+
+def test_a_graph_of_gradients():
+    x = leaf([1.0, -0.5])
+    (g,) = ag.grad((x.sigmoid() * x.tanh()).sum(), x, create_graph=True)
+    same_numbers((g * g).sum(), {"x": x})
+
+
+def test_what_warns_in_numpy_runs_without_a_warning():
+    x = leaf([0.0, 4.0])
+    code = ag.flat(x.sqrt().sum(), {"x": x})
+    np.testing.assert_array_equal(code.run()["d_x"], [np.inf, 0.25])

@@ -38,6 +38,7 @@ class Add(Linear):
 
     instruction = "ADD"
     forward = np.add
+    numpy = "{0} + {1}"
 
     @staticmethod
     def vjp(g: Any, need: Any) -> Any:
@@ -58,6 +59,7 @@ class Sub(Operation):
 
     instruction = "SUB"
     forward = np.subtract
+    numpy = "{0} - {1}"
 
     @staticmethod
     def vjp(g: Any, need: Any) -> Any:
@@ -86,6 +88,7 @@ class Mul(Multilinear):
     instruction = "MUL"
     crosswise = True
     forward = np.multiply
+    numpy = "{0} * {1}"
 
     @staticmethod
     def vjp(g: Any, need: Any, a: Any, b: Any) -> Any:
@@ -102,6 +105,7 @@ class Div(Operation):
     instruction = "DIV"
     keeps_inputs = True
     forward = np.true_divide
+    numpy = "{0} / {1}"
 
     @staticmethod
     def vjp(g: Any, need: Any, a: Any, b: Any) -> Any:
@@ -128,6 +132,7 @@ class Power(Operation):
     keeps_inputs = True
     keeps_output = True
     forward = np.power
+    numpy = "{0} ** {1}"
 
     @staticmethod
     def vjp(g: Any, need: Any, a: Any, b: Any, y: Any) -> Any:
@@ -170,6 +175,7 @@ class PowerOf(Elementwise):
 
     name = "power"
     keeps_inputs = True
+    numpy = "{0} ** {p0}"
 
     @staticmethod
     def forward(x: Any, p: float) -> Any:
@@ -182,6 +188,8 @@ class PowerOf(Elementwise):
 
 class Constant(Operation):
     """A number in the shape of x; dx = 0. It is x^0, for a number 0."""
+
+    numpy = "np.full_like({0}, {p0})"
 
     @staticmethod
     def forward(x: Any, value: float) -> Any:
@@ -201,6 +209,7 @@ class Neg(Linear):
 
     instruction = "NEG"
     forward = np.negative
+    numpy = "-{0}"
 
     @staticmethod
     def vjp(g: Any, need: Any) -> Any:
@@ -213,6 +222,7 @@ class Abs(Elementwise):
     instruction = "ABS"
     keeps_inputs = True
     forward = np.absolute
+    numpy = "np.abs({0})"
 
     @staticmethod
     def derivative(x: Any) -> Any:
@@ -224,6 +234,7 @@ class Square(Elementwise):
 
     keeps_inputs = True
     forward = np.square
+    numpy = "{0} * {0}"
 
     @staticmethod
     def derivative(x: Any) -> Any:
@@ -238,6 +249,7 @@ class Reciprocal(Elementwise):
     """1 / x; dx = -g y^2."""
 
     keeps_output = True
+    numpy = "1.0 / {0}"
 
     @staticmethod
     def forward(x: Any) -> Any:
@@ -258,6 +270,7 @@ class Sqrt(Elementwise):
     instruction = "SQRT"
     keeps_output = True
     forward = np.sqrt
+    numpy = "np.sqrt({0})"
 
     @staticmethod
     def derivative(y: Any) -> Any:
@@ -266,6 +279,8 @@ class Sqrt(Elementwise):
 
 class Where(Linear):
     """a where the condition holds, else b; each receives g where it was chosen, 0 elsewhere."""
+
+    numpy = "np.where({p0}, {0}, {1})"
 
     @staticmethod
     def forward(a: Any, b: Any, condition: Any) -> Any:
@@ -321,6 +336,7 @@ class Maximum(_Choice):
 
     instruction = "MAXIMUM"
     forward = np.maximum
+    numpy = "np.maximum({0}, {1})"
 
     @staticmethod
     def takes_first(a: Any, b: Any) -> Any:
@@ -332,6 +348,7 @@ class Minimum(_Choice):
 
     instruction = "MINIMUM"
     forward = np.minimum
+    numpy = "np.minimum({0}, {1})"
 
     @staticmethod
     def takes_first(a: Any, b: Any) -> Any:
@@ -342,6 +359,7 @@ class Clip(Elementwise):
     """x limited to [low, high], which broadcast; dx = g where low <= x <= high, else 0."""
 
     keeps_inputs = True
+    numpy = "np.clip({0}, {p0}, {p1})"
 
     @staticmethod
     def forward(x: Any, low: Any, high: Any) -> Any:
@@ -406,6 +424,7 @@ class Sign(Operation):
 
     instruction = "SIGN"
     forward = np.sign
+    numpy = "np.sign({0})"
 
 
 def sign(x: Any) -> Any:
@@ -465,13 +484,14 @@ class _Mask(Operation):
     """Truth of elements, as an array of bool: no gradient."""
 
 
-def _mask(name: str, function: Any, instruction: str, swapped: bool = False) -> Any:
+def _mask(name: str, instruction: str, line: str, swapped: bool = False) -> Any:
     """A comparison or a logical operation; `swapped` where the instruction has b before a."""
+    function = getattr(np, name)
 
     def lower(low: Any, inputs: list[Any], out: Any) -> Any:
         return low.each(instruction, *(inputs[::-1] if swapped else inputs))
 
-    parts = {"name": name, "forward": function, "lower": staticmethod(lower)}
+    parts = {"name": name, "forward": function, "lower": staticmethod(lower), "numpy": line}
     op = type(name.title().replace("_", ""), (_Mask,), parts)
 
     def call(*args: Any) -> Any:
@@ -487,11 +507,13 @@ def _mask(name: str, function: Any, instruction: str, swapped: bool = False) -> 
     return call
 
 
-equal, not_equal = _mask("equal", np.equal, "EQUAL"), _mask("not_equal", np.not_equal, "NOT_EQUAL")
-less, less_equal = _mask("less", np.less, "LESS"), _mask("less_equal", np.less_equal, "LESS_EQUAL")
-greater = _mask("greater", np.greater, "LESS", swapped=True)
-greater_equal = _mask("greater_equal", np.greater_equal, "LESS_EQUAL", swapped=True)
-logical_not = _mask("logical_not", np.logical_not, "LOGICAL_NOT")
-logical_and = _mask("logical_and", np.logical_and, "LOGICAL_AND")
-logical_or = _mask("logical_or", np.logical_or, "LOGICAL_OR")
-logical_xor = _mask("logical_xor", np.logical_xor, "LOGICAL_XOR")
+equal = _mask("equal", "EQUAL", "{0} == {1}")
+not_equal = _mask("not_equal", "NOT_EQUAL", "{0} != {1}")
+less = _mask("less", "LESS", "{0} < {1}")
+less_equal = _mask("less_equal", "LESS_EQUAL", "{0} <= {1}")
+greater = _mask("greater", "LESS", "{0} > {1}", swapped=True)
+greater_equal = _mask("greater_equal", "LESS_EQUAL", "{0} >= {1}", swapped=True)
+logical_not = _mask("logical_not", "LOGICAL_NOT", "np.logical_not({0})")
+logical_and = _mask("logical_and", "LOGICAL_AND", "np.logical_and({0}, {1})")
+logical_or = _mask("logical_or", "LOGICAL_OR", "np.logical_or({0}, {1})")
+logical_xor = _mask("logical_xor", "LOGICAL_XOR", "np.logical_xor({0}, {1})")

@@ -83,6 +83,7 @@ class Exp(Elementwise):
     instruction, walk = "EXP", "elements"
     keeps_output = True
     forward = kernel(functional.exp)
+    numpy = "np.exp({0})"
 
     @staticmethod
     def derivative(y: Any) -> Any:
@@ -95,6 +96,7 @@ class Expm1(Elementwise):
     instruction, walk = "EXPM1", "elements"
     keeps_output = True
     forward = kernel(functional.expm1)
+    numpy = "np.expm1({0})"
 
     @staticmethod
     def derivative(y: Any) -> Any:
@@ -107,6 +109,7 @@ class Log(Elementwise):
     instruction, walk = "LOG", "elements"
     keeps_inputs = True
     forward = kernel(functional.log)
+    numpy = "np.log({0})"
 
     @staticmethod
     def derivative(x: Any) -> Any:
@@ -123,6 +126,7 @@ class Log1p(Elementwise):
     instruction, walk = "LOG1P", "elements"
     keeps_inputs = True
     forward = kernel(functional.log1p)
+    numpy = "np.log1p({0})"
 
     @staticmethod
     def derivative(x: Any) -> Any:
@@ -138,6 +142,7 @@ class Sin(Elementwise):
 
     keeps_inputs = True
     forward = np.sin
+    numpy = "np.sin({0})"
 
     @staticmethod
     def derivative(x: Any) -> Any:
@@ -149,6 +154,7 @@ class Cos(Elementwise):
 
     keeps_inputs = True
     forward = np.cos
+    numpy = "np.cos({0})"
 
     @staticmethod
     def derivative(x: Any) -> Any:
@@ -161,6 +167,7 @@ class Erf(Elementwise):
     instruction, walk = "ERF", "elements"
     keeps_inputs = True
     forward = kernel(functional.erf)
+    numpy = "erf({0})"
 
     @staticmethod
     def derivative(x: Any) -> Any:
@@ -173,6 +180,7 @@ class SigmoidGrad(GradientKernel):
     name = "sigmoid_grad"
     instruction = "SIGMOID_GRAD"
     kernel = staticmethod(ops.Sigmoid.grad_input)
+    numpy = "{1} * {0} * (1 - {0})"
 
     @staticmethod
     def vjp(u: Any, need: Any, y: Any, g: Any) -> Any:
@@ -188,6 +196,7 @@ class Sigmoid(FromOutput):
     instruction = "SIGMOID"
     forward = kernel(functional.sigmoid)
     gradient = staticmethod(gradient_kernel(SigmoidGrad))
+    numpy = "1 / (1 + np.exp(-{0}))"
 
 
 class TanhGrad(GradientKernel):
@@ -196,6 +205,7 @@ class TanhGrad(GradientKernel):
     name = "tanh_grad"
     instruction = "TANH_GRAD"
     kernel = staticmethod(ops.Tanh.grad_input)
+    numpy = "{1} * (1 - {0} * {0})"
 
     @staticmethod
     def vjp(u: Any, need: Any, y: Any, g: Any) -> Any:
@@ -211,6 +221,7 @@ class Tanh(FromOutput):
     instruction = "TANH"
     forward = kernel(functional.tanh)
     gradient = staticmethod(gradient_kernel(TanhGrad))
+    numpy = "np.tanh({0})"
 
 
 class ReluGrad(GradientKernel):
@@ -219,6 +230,7 @@ class ReluGrad(GradientKernel):
     name = "relu_grad"
     instruction = "RELU_GRAD"
     kernel = staticmethod(ops.Threshold.grad_input)
+    numpy = "np.where({0} <= 0, 0.0, {1})"
 
     @staticmethod
     def vjp(u: Any, need: Any, y: Any, g: Any) -> Any:
@@ -231,12 +243,14 @@ class Relu(FromOutput):
     instruction = "RELU"
     forward = kernel(functional.relu)
     gradient = staticmethod(gradient_kernel(ReluGrad))
+    numpy = "np.maximum({0}, 0)"
 
 
 class Softplus(Elementwise):
     """log(1 + e^x) = max(x, 0) + log1p(e^-|x|), without overflow; dx = g sigmoid(x)."""
 
     keeps_inputs = True
+    numpy = "np.log1p(np.exp(-np.abs({0}))) + np.maximum({0}, 0)"
 
     @staticmethod
     def forward(x: Any) -> Any:

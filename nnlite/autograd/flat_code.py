@@ -1,19 +1,23 @@
 """The program of a run as flat code: one line of NumPy for each call, forward and backward.
 
-What each call becomes is in `flat_formulas.py`; here the lines are put together.
+Each operation states its line (`numpy`, see operation.py). The forward half is the graph; the
+backward half are the calls that the vjp of its nodes make, as a tape notes them.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 
+from .. import _native
+from ..program.tape import Tape
 from .engine import seed
-from .flat_formulas import CALLS, FORMULAS, HELPERS
-from .node import Leaf, Node
+from .flat_text import HELPERS, Field, dtype_name, literal, tuple_text
+from .node import RECORD, TRACED, Leaf, Node, Unsupported, state
 from .operation import Outputs
-from .tensor import Tensor
+from .tensor import Tensor, wrap
 from .walk import Graph, Printed, kept_values, values
 
 LITERAL = 1000  # arrays with more elements are inputs of the code, not text
@@ -32,7 +36,8 @@ class Code(Printed):
     def run(self) -> dict[str, Any]:
         """Runs the code; its variables by name."""
         space = dict(self.inputs)
-        exec(compile(str(self), "<flat>", "exec"), space)
+        with np.errstate(all="ignore"):  # as in nnlite, 1/0 is inf without a warning
+            exec(compile(str(self), "<flat>", "exec"), space)
         space.pop("__builtins__", None)
         return space
 
@@ -85,38 +90,10 @@ class Gate:
         return made if type(made) is tuple else (made,)
 
 
-class Call:
-    """One call, as its formula sees it.
+class _Run(Tape):
+    """The tape of one run, whose values may decide what is called."""
 
-    Attributes:
-        a, b, c, args: the names of the inputs, or the text of numbers.
-        y, g: the names of the output and of its gradient.
-        shapes: of the inputs, () for numbers; shape: of the output.
-        need: whether each input wants its gradient.
-        params: what the call got besides.
-    """
-
-    def __init__(self, writer: _Writer, node: Node, op: Any, params: tuple) -> None:
-        graph, self._writer = writer.graph, writer
-        self.node, self.op, self.params = node, op, params
-        inputs = graph.inputs(node)
-        self.args = [writer.text_of(x) for x in inputs]
-        self.a, self.b, self.c = [*self.args, "", "", ""][:3]
-        self.y = graph.names[node]
-        self.g = f"d_{self.y}"
-        self.shapes = [getattr(x, "shape", ()) for x in inputs]
-        self.shape, self.dtype = node.shape, node.dtype
-        self.dtypes = [getattr(x, "dtype", None) for x in inputs]
-        self.need = [p is not None for p in node.parents]
-
-    def const(self, value: Any, wish: str = "c") -> str:
-        """The name or text of an array or number."""
-        return self._writer.constant(value, wish)
-
-    def helper(self, name: str) -> str:
-        """The name of a helper function, which the code then defines."""
-        self._writer.helpers.add(name)
-        return name
+    of_one_run = True
 
 
 class _Writer:
@@ -124,11 +101,14 @@ class _Writer:
 
     def __init__(self, graph: Graph, start: np.ndarray) -> None:
         self.graph, self.start = graph, start
-        self.helpers: set[str] = set()
         self.inputs: dict[str, Any] = {}
         self.given: list[str] = []
-        self._constants: dict[int, tuple[str, Any]] = {}
-        self._taken = set(graph.names.values())
+        self._arrays: dict[int, tuple[str, np.ndarray]] = {}  # keeps them, so that ids stay apart
+        self._constants: dict[Any, str] = {}
+        self._gates: dict[Node, str] = {}
+        self._taken = set(graph.names.values()) | {f"d_{n}" for n in graph.names.values()}
+        self._tape: Tape = _Run()
+        self._block: Any = None
 
     def code(self) -> Code:
         graph = self.graph
@@ -140,116 +120,177 @@ class _Writer:
                     "changed in place since; keep a reference to it and call flat before a change"
                 )
             self._define(graph.names[leaf], known[leaf])
-        calls = [self._call(node) for node in graph.nodes]
-        forward = self._blocks([(call, self._forward(call)) for call in calls])
-        name = graph.names[graph.root]
-        start = f"d_{name} = np.ones({_tuple(self.start.shape)}, np.{self.start.dtype})"
-        if not (self.start == 1).all():
-            start = f"d_{name} = {self.constant(self.start, 'start')}"
-        done: set[Any] = {graph.root}
-        backward = self._blocks([(c, self._backward(c, done)) for c in reversed(calls)])
-        head = ["import numpy as np"]
-        for helper in HELPERS:  # in the order in which they use each other
-            if helper in self.helpers:
-                head += ["", *HELPERS[helper].strip().splitlines()]
+        forward = [line for node in graph.nodes for line in self._forward(node)]
+        backward = self._backward()
+        body = "\n".join([*forward, *backward])
+        helpers = [
+            text for name, text in HELPERS.items() if re.search(rf"(?<![\w.]){name}\(", body)
+        ]
+        head = ["import numpy as np", *[f"\n{text.strip()}" for text in helpers]]
         parts = [head, ["# given", *self.given], ["# forward", *forward],
-                 ["# backward", start, *backward]]  # fmt: skip
+                 ["# backward", *backward]]  # fmt: skip
         text = "\n\n".join("\n".join(part) for part in parts) + "\n"
-        if "inf" in text or "nan" in text:
-            text = text.replace(
-                "import numpy as np", "import numpy as np\nfrom numpy import inf, nan", 1
-            )
+        if re.search(r"(?<![\w.])(inf|nan)\b", text):
+            text = text.replace("np\n", "np\nfrom numpy import inf, nan\n", 1)
         made = Code(text)
         made.inputs = self.inputs
         return made
 
-    def _call(self, node: Node) -> Call:
-        op, params = node.op, node.params
-        unfold = getattr(op, "unfolded", None)
-        if unfold is not None:
-            op, params = unfold(*params) or (op, params)
-        return Call(self, node, op, params)
-
     # Lines.
 
-    def _forward(self, call: Call) -> list[str]:
-        name = call.op.__name__
-        if name in FORMULAS:
-            return [f"{call.y} = {FORMULAS[name][0].format(**_fields(call))}"]
-        if name in CALLS:
-            return [f"{call.y} = {CALLS[name][0](call)}"]
-        gate = self._name("gate")
-        self.inputs[gate] = Gate(call.node)
-        call.gate = gate  # type: ignore[attr-defined]
-        return [f"{call.y} = {gate}.forward({', '.join(call.args)})  # {call.op.name}"]
-
-    def _backward(self, call: Call, done: set[Any]) -> list[str]:
-        if call.node not in done:
-            return []
-        name = call.op.__name__
-        lines: list[str] = []
-        if name in FORMULAS:
-            fields = _fields(call)
-            made = [
-                _summed(text.format(**fields), call.shape, shape)
-                for text, shape in zip(FORMULAS[name][1:], call.shapes, strict=False)
-            ]
-        elif name in CALLS:
-            made = CALLS[name][1](call)
-            made = made if isinstance(made, list) else [made]
+    def _forward(self, node: Node) -> list[str]:
+        inputs = self.graph.inputs(node)
+        texts = [self._text(x) for x in inputs]
+        op, params = _unfolded(node)
+        line = None
+        if op.numpy is not None:
+            line = self._line(op, texts, inputs, params, node.shape)
         else:
-            gate = call.gate  # type: ignore[attr-defined]
-            temporary = self._name(f"g_{call.y}")
-            lines = [f"{temporary} = {gate}.backward({call.g})  # {call.op.name}"]
-            made = [f"{temporary}[{i}]" for i in range(len(call.args))]
-        for parent, text in zip(call.node.parents, made, strict=True):
-            if parent is None or text is None:
-                continue
-            target = f"d_{self.graph.names[parent]}"
-            if parent in done:
-                several = bool(parent.shape) and isinstance(parent.shape[0], tuple)
-                text = (
-                    f"{self._helper('add_outputs')}({target}, {text})"
-                    if several
-                    else f"{target} + {text}"
-                )
-            lines.append(f"{target} = {text}")
-            done.add(parent)
+            gate = self._gates[node] = self._name("gate")
+            self.inputs[gate] = Gate(node)
+            line = f"{gate}.forward({', '.join(texts)})  # {op.name}"
+        return [*self._heading(node), f"{self.graph.names[node]} = {line}"]
+
+    def _line(self, op: Any, texts: list[str], inputs: Any, params: Any, shape: Any) -> str:
+        """What an operation states as its line, filled in."""
+        template, constants = op.numpy, {}
+        if not isinstance(template, str):
+            probes = [_probe(x) if isinstance(x, (Node, Leaf)) else x for x in inputs]
+            template, constants = template(*probes, *params)
+        fields: dict[str, Any] = {f"p{i}": Field(p, self._text) for i, p in enumerate(params)}
+        for name, value in constants.items():
+            fields[name] = self._constant(value, name)
+        return template.format(*texts, inputs=", ".join(texts), shape=tuple_text(shape), **fields)
+
+    def _heading(self, node: Node) -> list[str]:
+        """A comment where another block begins."""
+        if node.block is self._block:
+            return []
+        self._block = node.block
+        path = "-" if node.block is None else "/".join(b.name for b in node.block.path())
+        return [f"# {path}"]
+
+    @_native.in_standard_mode
+    def _backward(self) -> list[str]:
+        """Backward as `engine.propagate` goes, and the calls that it makes as lines."""
+        graph = self.graph
+        self._block = None
+        name = f"d_{graph.names[graph.root]}"
+        lines = [f"{name} = {self._constant(self.start, 'start')}"]
+        total: dict[Any, Any] = {graph.root: self._traced(self.start, name)}
+        before = state.mode, state.tape
+        state.mode, state.tape = RECORD, self._tape
+        try:
+            with np.errstate(all="ignore"):
+                for node in reversed(graph.nodes):
+                    if node in total:
+                        lines += self._heading(node) + self._node(node, total)
+        finally:
+            state.mode, state.tape = before
         return lines
 
-    def _helper(self, name: str) -> str:
-        self.helpers.add(name)
-        return name
-
-    def _blocks(self, parts: list[tuple[Call, list[str]]]) -> list[str]:
-        """The lines, with a comment where another block begins."""
-        lines: list[str] = []
-        last: Any = None
-        for call, own in parts:
-            block = call.node.block
-            if own and block is not last:
-                path = "/".join(b.name for b in block.path()) if block is not None else "-"
-                lines.append(f"# {path}")
-                last = block
-            lines += own
+    def _node(self, node: Node, total: dict[Any, Any]) -> list[str]:
+        """The lines of one node's vjp; its gradients go to the totals of its parents."""
+        lines, grads = self._gradients(node, total[node])
+        found: dict[Any, Any] = {}
+        for parent, g in zip(node.parents, grads, strict=True):
+            if parent is not None and g is not None:
+                old = found.get(parent, total.get(parent))
+                found[parent] = g if old is None else old + g
+        claims: dict[int, str] = {}
+        for parent, g in found.items():
+            if type(g) is Tensor:
+                claims.setdefault(id(g._data), f"d_{self.graph.names[parent]}")
+        for entry in self._tape.entries:
+            for out in entry.outs:
+                name = claims.get(id(out)) or self._name("t")
+                self._arrays[id(out)] = name, out
+            shape, texts = entry.outs[0].shape, [self._text(x) for x in entry.inputs]
+            line = self._line(entry.op, texts, entry.inputs, entry.params, shape)
+            lines.append(f"{', '.join(self._arrays[id(out)][0] for out in entry.outs)} = {line}")
+        self._tape.entries.clear()
+        for parent, g in found.items():
+            name = f"d_{self.graph.names[parent]}"
+            text = self._text(g)
+            if text != name:
+                lines.append(f"{name} = {text}")
+            total[parent] = self._traced(g, name)
         return lines
+
+    def _gradients(self, node: Node, g: Any) -> tuple[list[str], Any]:
+        """The gradients of a node's inputs as Tensors; of a gate with the line that calls it."""
+        op, params = _unfolded(node)
+        if op.numpy is not None:
+            fills = getattr(op, "fills", None)
+            if fills is not None:  # what a kernel has filled: here by the formula
+                params = (*params[:fills], None, *params[fills + 1 :])
+            try:
+                made = op.vjp(g, node.parents, *self._kept(node), *params)
+                if all(entry.op.numpy is not None for entry in self._tape.entries):
+                    return [], made if type(made) is tuple else (made,)
+            except (Unsupported, np.linalg.LinAlgError):
+                self._tape.broken = None
+            self._tape.entries.clear()
+        gate = self._gates.get(node) or self._name("gate")
+        self.inputs.setdefault(gate, Gate(node))
+        several = isinstance(g, Outputs)
+        arrays = tuple([x if x is None else x._data for x in g]) if several else g._data
+        state.mode = 0
+        made = self.inputs[gate].backward(arrays)
+        state.mode = RECORD
+        name = self._name(f"g_{self.graph.names[node]}")
+        grads = [
+            None if x is None else self._traced(wrap(np.asarray(x)), f"{name}[{i}]")
+            for i, x in enumerate(made)
+        ]
+        return [f"{name} = {gate}.backward(d_{self.graph.names[node]})  # {op.name}"], grads
+
+    def _kept(self, node: Node) -> list[Any]:
+        """What the vjp gets before the parameters, as Tensors under their names in the code."""
+        names = [self._text(x) for x in self.graph.inputs(node)] if node.op.keeps_inputs else []
+        if node.op.keeps_output:
+            own, several = self.graph.names[node], type(node.out) is tuple
+            names += [f"{own}[{i}]" for i in range(len(node.out))] if several else [own]
+        return [
+            self._traced(x, name) if isinstance(x, np.ndarray) else x
+            for x, name in zip(kept_values(node), names, strict=True)
+        ]
+
+    def _traced(self, g: Any, name: str) -> Any:
+        """A Tensor whose calls are noted, under a name."""
+        if isinstance(g, Outputs):
+            return Outputs(
+                [x if x is None else self._traced(x, f"{name}[{i}]") for i, x in enumerate(g)]
+            )
+        made = wrap((g._data if type(g) is Tensor else g).view())
+        made._edge = TRACED
+        self._arrays[id(made._data)] = name, made._data
+        return made
 
     # Values.
 
-    def text_of(self, x: Any) -> str:
-        """The name of an input, or the text of a number."""
+    def _text(self, x: Any) -> str:
+        """The name of a value, or the text of a number."""
         if isinstance(x, (Node, Leaf)):
             return self.graph.names[x]
-        return self.constant(x._data if type(x) is Tensor else x, "c")
+        if isinstance(x, Outputs):
+            return f"({', '.join([self._text(part) for part in x])},)"
+        if type(x) is Tensor:
+            x = x._data
+        if id(x) in self._arrays:
+            return self._arrays[id(x)][0]
+        return self._constant(x, "c")
 
-    def constant(self, value: Any, wish: str) -> str:
-        if isinstance(value, (bool, int, float)) or value is None:
-            return f"({value!r})" if isinstance(value, (int, float)) and value < 0 else repr(value)
-        if id(value) not in self._constants:
-            name = self._name(wish)
-            self._constants[id(value)] = name, value  # keeps the array, so that ids stay apart
-            self._define(name, value)
-        return self._constants[id(value)][0]
+    def _constant(self, value: Any, wish: str) -> str:
+        if not isinstance(value, np.ndarray):
+            return literal(value)
+        if value.ndim == 0 or (value.size > 1 and (value == value.flat[0]).all()):
+            return _array_text(value)
+        key = value.shape, value.dtype.str, value.tobytes()
+        if key not in self._constants:
+            self._constants[key] = self._name(wish)
+            self._define(self._constants[key], value)
+        return self._constants[key]
 
     def _name(self, wish: str) -> str:
         number = 1
@@ -263,32 +304,28 @@ class _Writer:
         if array.size > LITERAL:
             self.inputs[name] = value
             self.given.append(f"# {name}: an input of shape {array.shape}, {array.dtype}")
-        elif array.size:
-            self.given.append(f"{name} = np.array({array.tolist()!r}, np.{_dtype(array.dtype)})")
         else:
-            shape = _tuple(array.shape)
-            self.given.append(f"{name} = np.empty({shape}, np.{_dtype(array.dtype)})")
+            self.given.append(f"{name} = {_array_text(array)}")
 
 
-def _dtype(dtype: np.dtype) -> str:
-    return "bool_" if dtype.kind == "b" else dtype.name
+def _unfolded(node: Node) -> tuple[Any, tuple]:
+    """The operation of a node and its parameters; of a loss's own call, the operation it is."""
+    unfold = getattr(node.op, "unfolded", None)
+    found = None if unfold is None else unfold(*node.params)
+    return (node.op, node.params) if found is None else found
 
 
-def _tuple(shape: tuple[int, ...]) -> str:
-    return repr(tuple(map(int, shape)))
+def _probe(edge: Any) -> np.ndarray:
+    """An array of the shape and dtype of a value."""
+    return np.broadcast_to(np.zeros((), edge.dtype), edge.shape)
 
 
-def _fields(call: Call) -> dict[str, Any]:
-    fields = {"a": call.a, "b": call.b, "c": call.c, "y": call.y, "g": call.g}
-    for i, value in enumerate(call.params):
-        fields[f"p{i}"] = value if isinstance(value, str) else call.const(value)
-    return fields
-
-
-def _summed(text: str, shape: tuple[int, ...], to: tuple[int, ...]) -> str:
-    """The sum over the axes along which an input was broadcast."""
-    if shape == to:
-        return text
-    extra = len(shape) - len(to)
-    axes = (*range(extra), *[i + extra for i, n in enumerate(to) if n == 1 != shape[i + extra]])
-    return f"np.sum({text}, {_tuple(axes)}).reshape({_tuple(to)})"
+def _array_text(array: np.ndarray) -> str:
+    name = dtype_name(array.dtype)
+    shape = tuple_text(array.shape)
+    if array.size == 0:
+        return f"np.empty({shape}, {name})"
+    if array.size > 1 and array.tobytes() == np.full_like(array, array.flat[0]).tobytes():
+        first = array.flat[0].item()
+        return f"np.ones({shape}, {name})" if first == 1 else f"np.full({shape}, {first!r}, {name})"
+    return f"np.array({array.tolist()!r}, {name})"

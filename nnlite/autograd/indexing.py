@@ -16,6 +16,8 @@ from .tensor import Tensor, wrap
 class Index(Linear):
     """x[index]; dx = g at those places, 0 elsewhere; places taken twice receive both."""
 
+    numpy = "{0}[{p0:index}]"
+
     @staticmethod
     def forward(x: Any, index: Any) -> Any:
         return x[index]
@@ -46,6 +48,8 @@ class IndexView(Index):
 class Scatter(Linear):
     """Zeros with g added at the places of an index; dg = the gradient at those places."""
 
+    numpy = "scatter({0}, {p0}, np.s_[{p1:index}])"
+
     @staticmethod
     def forward(g: Any, shape: tuple[int, ...], index: Any) -> Any:
         out = np.zeros(shape, g.dtype)
@@ -70,6 +74,7 @@ class Put(Linear):
     """x with v at the places of an index: `x[index] = v`; dx = g with 0 there, dv = g there."""
 
     name = "setitem"
+    numpy = "put({0}, {1}, np.s_[{p0:index}])"
 
     @staticmethod
     def forward(x: Any, v: Any, index: Any) -> Any:

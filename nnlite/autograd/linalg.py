@@ -67,6 +67,10 @@ class Triangle(Linear):
     """x where the mask of a triangle is true, else 0; dx = g there."""
 
     @staticmethod
+    def numpy(x: Any, lower: bool, k: int) -> Any:
+        return "np.tril({0}, {p1})" if lower else "np.triu({0}, {p1})", {}
+
+    @staticmethod
     def forward(x: Any, lower: bool, k: int) -> Any:
         return np.tril(x, k) if lower else np.triu(x, k)
 
@@ -147,6 +151,7 @@ class Inv(Operation):
     """A^-1; dA = -Y^T G Y^T."""
 
     keeps_output = True
+    numpy = "np.linalg.inv({0})"
 
     @staticmethod
     def forward(x: Any) -> Any:
@@ -185,6 +190,7 @@ class Det(Operation):
 
     keeps_inputs = True
     keeps_output = True
+    numpy = "np.linalg.det({0})"
 
     @staticmethod
     def forward(x: Any) -> Any:
@@ -215,6 +221,7 @@ class LogDet(Operation):
     """log det A; dA = g A^-T."""
 
     keeps_inputs = True
+    numpy = "logdet({0})"
 
     @staticmethod
     def forward(x: Any) -> Any:
@@ -237,6 +244,7 @@ class Solve(Operation):
 
     keeps_inputs = True
     keeps_output = True
+    numpy = "np.linalg.solve({0}, {1})"
 
     @staticmethod
     def forward(a: Any, b: Any) -> Any:
@@ -287,6 +295,7 @@ class Cholesky(Operation):
     """Lower L with A = L L^T; dA = L^-T P(L^T G) L^-1 made symmetric (Murray 2016, eq. 10)."""
 
     keeps_output = True
+    numpy = "np.linalg.cholesky({0})"
 
     @staticmethod
     def forward(x: Any) -> Any:

@@ -167,6 +167,11 @@ class SoftmaxCE(_Loss):
     slope = staticmethod(softmax_ce_slope)
 
     @staticmethod
+    def numpy(x: Any, target: Any, settings: tuple, grad: Any) -> Any:
+        line = "-np.sum(np.where({share} == 0, 0.0, {share} * log_softmax({0})))"
+        return line, {"share": shares(x, target, *settings)}
+
+    @staticmethod
     def forward(x: Any, target: Any, settings: tuple, grad: Any = None) -> Any:
         reduction, *rest = settings
         return functional.softmax_ce(contiguous(x), target, reduction, grad, *rest)
@@ -181,6 +186,11 @@ class NLL(_Loss):
 
     name = "nll_loss"
     slope = staticmethod(nll_slope)
+
+    @staticmethod
+    def numpy(x: Any, target: Any, settings: tuple, grad: Any) -> Any:
+        line = "-np.sum(np.where({share} == 0, 0.0, {share} * {0}))"
+        return line, {"share": -nll_slope(x, target, *settings)}
 
     @staticmethod
     def forward(x: Any, target: Any, settings: tuple, grad: Any = None) -> Any:
@@ -202,6 +212,16 @@ class MSE(_Loss):
 
     name = "mse_loss"
     slope = staticmethod(mse_slope)
+
+    @staticmethod
+    def numpy(x: Any, target: Any, settings: tuple, grad: Any) -> Any:
+        reduction, weight = settings
+        if weight is None:
+            return f"np.{reduction}(({{0}} - {{target}}) ** 2)", {"target": target}
+        s = np.broadcast_to(weight.reshape(-1, *(1,) * (x.ndim - 1)), x.shape)
+        share = s / (s.sum() or 1) if reduction == "mean" else s
+        line = "np.sum(np.where({share} == 0, 0.0, ({0} - {target}) ** 2 * {share}))"
+        return line, {"target": target, "share": share.astype(x.dtype)}
 
     @staticmethod
     def forward(x: Any, target: Any, settings: tuple, grad: Any = None) -> Any:

@@ -21,6 +21,7 @@ class SoftmaxGrad(GradientKernel):
     name = "softmax_grad"
     instruction, walk = "SOFTMAX_GRAD", "rows"
     kernel = staticmethod(ops.SoftMax.grad_input)
+    numpy = "{0} * ({1} - np.sum({1} * {0}, -1, keepdims=True))"
 
     @staticmethod
     def vjp(u: Any, need: Any, y: Any, g: Any) -> Any:
@@ -38,6 +39,7 @@ class Softmax(Operation):
 
     keeps_output = True
     instruction, walk = "SOFTMAX", "rows"
+    numpy = "softmax({0})"
 
     @staticmethod
     def forward(x: Any) -> Any:
@@ -58,6 +60,7 @@ class LogSoftmaxGrad(GradientKernel):
     name = "log_softmax_grad"
     instruction, walk = "LOG_SOFTMAX_GRAD", "rows"
     kernel = staticmethod(ops.LogSoftMax.grad_input)
+    numpy = "{1} - np.exp({0}) * np.sum({1}, -1, keepdims=True)"
 
     @staticmethod
     def vjp(u: Any, need: Any, y: Any, g: Any) -> Any:
@@ -77,6 +80,7 @@ class LogSoftmax(Operation):
     name = "log_softmax"
     keeps_output = True
     instruction, walk = "LOG_SOFTMAX", "rows"
+    numpy = "log_softmax({0})"
 
     @staticmethod
     def forward(x: Any) -> Any:
@@ -123,6 +127,7 @@ class LinearGrad(Operation):
 
     name = "linear_grad"
     keeps_inputs = True
+    numpy = "{0}.T @ {1}, {1}.sum(0)"
 
     @staticmethod
     def forward(x: Any, g: Any) -> Any:
@@ -164,6 +169,10 @@ class Affine(Multilinear):
 
     name = "linear"
     crosswise = True
+
+    @staticmethod
+    def numpy(x: Any, weight: Any, bias: Any = None) -> Any:
+        return "{0} @ {1}" + ("" if bias is None else " + {2}"), {}
 
     @staticmethod
     def forward(x: Any, weight: Any, bias: Any = None) -> Any:
@@ -224,6 +233,10 @@ class Dropout(Linear):
     """
 
     @staticmethod
+    def numpy(x: Any, *params: Any) -> Any:
+        return "{0} * {mask}", {"mask": Dropout.forward(np.ones(x.shape, x.dtype), *params)}
+
+    @staticmethod
     def forward(x: Any, p: float, seed: int, stream: int, step: int) -> Any:
         return functional.dropout(contiguous(x), p, seed, stream, step)
 
@@ -240,6 +253,7 @@ class DropoutGrad(Linear):
     """g / (1 - p) where an element was kept, else 0; as a gradient, so nothing is subnormal."""
 
     name = "dropout_grad"
+    numpy = Dropout.numpy
 
     @staticmethod
     def forward(g: Any, *params: Any) -> Any:

@@ -17,6 +17,10 @@ takes arrays and Tensors too. A unary operation returns its one gradient, others
 "each" (elements with strides and broadcasting), "elements" (contiguous) or "rows"; what is made of
 several instructions has a `lower(low, inputs, out, *params)` of its own (nnlite/program/lower.py).
 
+`numpy` is the line that flat code has for it: a template of the inputs {0}, {1} or all {inputs}, of
+the parameters {p0}, {p1}, and of the {shape} of the output; or a function of inputs (of which only
+shape and dtype count) and parameters that returns a template and constants by name.
+
 Most jvp are inherited. `Elementwise` needs the derivative alone, `Linear` applies itself to the
 tangent, `Multilinear` to each argument in turn; what inherits from Operation alone has
 jvp(t) = d/du <vjp(u), t>, which costs more and is always right when vjp can be differentiated.
@@ -62,6 +66,7 @@ class Operation:
     is_view = False  # True when the output may share memory with the input
     instruction: str | None = None
     walk = "each"
+    numpy: Any = None
     forward: Any
     vjp: Any
 
@@ -193,7 +198,7 @@ def value_of(x: Any) -> np.ndarray:
     freeze them."""
     if type(x) is not Tensor:
         return x
-    if state.mode & RECORD and x._edge is not None:
+    if state.mode & RECORD and x._edge is not None and not state.tape.of_one_run:
         unsupported("a formula looks at the values of a tensor")
     return x._data
 
@@ -516,6 +521,7 @@ class Pick(Operation):
     """One output of an operation with several: its gradient goes to its place, None elsewhere."""
 
     name = "output"
+    numpy = "{0}[{p0}]"
 
     @staticmethod
     def forward(outputs: tuple, index: int, count: int) -> Any:

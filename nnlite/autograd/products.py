@@ -92,6 +92,7 @@ class MatMul(Multilinear):
     name = "matmul"
     crosswise = True
     gradient = False  # True where results below the normal range become 0
+    numpy = "{0} @ {1}"
 
     @staticmethod
     def forward(a: Any, b: Any) -> Any:

@@ -52,6 +52,8 @@ def _count(shape: tuple[int, ...], axes: tuple[int, ...] | None) -> int:
 class Mean(Linear):
     """The mean over n elements; dx = g / n, repeated along the axes."""
 
+    numpy = "np.mean({0}, axis={p0}, keepdims={p1})"
+
     @staticmethod
     def forward(x: Any, axes: Any, keepdims: bool) -> Any:
         total = sum_of(x, axes, keepdims)
@@ -121,6 +123,7 @@ class FirstMax(_First):
 
     instruction = "FIRST_MAX"
     place = np.argmax
+    numpy = "first({0}, {p0}, np.argmax)"
 
 
 class FirstMin(_First):
@@ -128,12 +131,14 @@ class FirstMin(_First):
 
     instruction = "FIRST_MIN"
     place = np.argmin
+    numpy = "first({0}, {p0}, np.argmin)"
 
 
 class Max(_Extremum):
     """The maximum over axes; the gradient goes to the first one."""
 
     instruction, mask = "MAX", FirstMax
+    numpy = "np.max({0}, axis={p0}, keepdims={p1})"
 
     @staticmethod
     def forward(x: Any, axes: Any, keepdims: bool) -> Any:
@@ -144,6 +149,7 @@ class Min(_Extremum):
     """The minimum over axes; the gradient goes to the first one."""
 
     instruction, mask = "MIN", FirstMin
+    numpy = "np.min({0}, axis={p0}, keepdims={p1})"
 
     @staticmethod
     def forward(x: Any, axes: Any, keepdims: bool) -> Any:
@@ -155,6 +161,7 @@ class Prod(Operation):
 
     keeps_inputs = True
     keeps_output = True
+    numpy = "np.prod({0}, axis={p0}, keepdims={p1})"
 
     @staticmethod
     def forward(x: Any, axes: Any, keepdims: bool) -> Any:
@@ -187,6 +194,7 @@ class Norm(Operation):
 
     keeps_inputs = True
     keeps_output = True
+    numpy = "np.sqrt(np.sum({0} * {0}, axis={p0}, keepdims={p1}))"
 
     @staticmethod
     def forward(x: Any, axes: Any, keepdims: bool) -> Any:
@@ -210,6 +218,7 @@ class PNorm(Operation):
     name = "norm"
     keeps_inputs = True
     keeps_output = True
+    numpy = "np.sum(np.abs({0}) ** {p2}, axis={p0}, keepdims={p1}) ** (1 / {p2})"
 
     @staticmethod
     def forward(x: Any, axes: Any, keepdims: bool, p: float) -> Any:
@@ -230,6 +239,7 @@ class Deviation(Operation):
     keeps_output = True
     instruction = "SQRT"
     forward = np.sqrt
+    numpy = "np.sqrt({0})"
 
     @staticmethod
     def vjp(g: Any, need: Any, y: Any) -> Any:
@@ -246,6 +256,7 @@ class LogSumExp(Operation):
 
     keeps_inputs = True
     keeps_output = True
+    numpy = "logsumexp({0}, {p0}, {p1})"
 
     @staticmethod
     def forward(x: Any, axes: Any, keepdims: bool) -> Any:

@@ -154,6 +154,8 @@ def sum_of(x: Any, axes: tuple[int, ...] | None, keepdims: bool) -> Any:
 class Sum(Linear):
     """The sum over axes; dx = g, repeated along them."""
 
+    numpy = "np.sum({0}, axis={p0}, keepdims={p1})"
+
     @staticmethod
     def forward(x: Any, axes: Any, keepdims: bool) -> Any:
         return sum_of(x, axes, keepdims)
@@ -169,6 +171,8 @@ class Sum(Linear):
 
 class Expand(Linear):
     """x repeated to a larger shape, as in broadcasting; dx = the sum of g over the repetitions."""
+
+    numpy = "np.broadcast_to({0}, {shape})"
 
     @staticmethod
     def forward(x: Any, shape: tuple[int, ...]) -> Any:
@@ -189,6 +193,7 @@ class Reshape(Linear):
     """The same elements in another shape; dx = g in the shape of x."""
 
     is_view = True
+    numpy = "{0}.reshape({shape})"
 
     @staticmethod
     def forward(x: Any, shape: tuple[int, ...]) -> Any:
@@ -207,6 +212,7 @@ class Transpose(Linear):
     """Axes in another order; dx = g in the old order."""
 
     is_view = True
+    numpy = "{0}.transpose({p0})"
 
     @staticmethod
     def forward(x: Any, axes: Any) -> Any:
@@ -228,6 +234,8 @@ class Transpose(Linear):
 
 class Concatenate(Linear):
     """Tensors joined along an axis, whose ends along it are `ends`; each gets its part of g."""
+
+    numpy = "np.concatenate([{inputs}], axis={p0})"
 
     @staticmethod
     def forward(*args: Any) -> Any:
@@ -251,6 +259,8 @@ class Concatenate(Linear):
 class Flip(Linear):
     """The elements along axes in reverse order; dx = g reversed."""
 
+    numpy = "np.flip({0}, {p0})"
+
     @staticmethod
     def forward(x: Any, axes: Any) -> Any:
         return np.flip(x, axes)
@@ -267,6 +277,8 @@ class Flip(Linear):
 class Cumsum(Linear):
     """y_i = sum of x_j for j <= i along an axis; dx_j = sum of g_i for i >= j."""
 
+    numpy = "np.cumsum({0}, axis={p0})"
+
     @staticmethod
     def forward(x: Any, axis: int) -> Any:
         return np.cumsum(x, axis=axis)
@@ -278,6 +290,8 @@ class Cumsum(Linear):
 
 class Astype(Linear):
     """The values in another float dtype; dx = g in the dtype of x."""
+
+    numpy = "{0}.astype({p0})"
 
     @staticmethod
     def forward(x: Any, dtype: Any) -> Any:
@@ -296,6 +310,7 @@ class Clone(Linear):
     """A copy of the values; dx = g."""
 
     instruction = "COPY"
+    numpy = "{0}.copy()"
 
     @staticmethod
     def forward(x: Any) -> Any:

@@ -57,6 +57,8 @@ class Counter(int):
 class Tape:
     """What one thread noted in one recording."""
 
+    of_one_run = False  # True where what is recorded may hang on the values of this run
+
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.broken: str | None = None
