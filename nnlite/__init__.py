@@ -14,8 +14,12 @@ from ._lazy import later
 from .autograd import Tensor, no_grad, tensor
 from .autograd.blocks import function
 from .nn import (
+    Concat,
     CrossEntropyLoss,
     Dropout,
+    Flatten,
+    Identity,
+    Lambda,
     Linear,
     LogSoftmax,
     Loss,
@@ -26,6 +30,7 @@ from .nn import (
     NLLLoss,
     Parameter,
     ReLU,
+    Residual,
     Sequential,
     Sigmoid,
     Softmax,
@@ -64,10 +69,14 @@ else:  # imported when they are first used
 __all__ = [
     "Checkpoint",
     "CheckpointError",
+    "Concat",
     "CrossEntropyLoss",
     "Dropout",
     "Ensemble",
+    "Flatten",
     "History",
+    "Identity",
+    "Lambda",
     "Linear",
     "LogSoftmax",
     "Loss",
@@ -78,6 +87,7 @@ __all__ = [
     "NLLLoss",
     "Parameter",
     "ReLU",
+    "Residual",
     "Sequential",
     "Sigmoid",
     "Softmax",

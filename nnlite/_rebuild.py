@@ -16,12 +16,20 @@ from typing import Any
 
 from ._config import rebuilding
 from ._tree import Packer, Unpacker
+from .nn.branches import Concat, Residual
 from .nn.containers import ModuleDict, ModuleList
 from .nn.linear import Linear
 from .nn.module import Module
 from .nn.sequential import Sequential
 
 CURE = "nn.load could not make this model again, so nothing was written"
+
+OWN_PARTS = {  # attributes that the constructors of nnlite make parameters and modules of
+    Linear: ("weight", "bias"),
+    Sequential: ("layers",),
+    Residual: ("module",),
+    Concat: ("branches",),
+}
 
 
 def require_rebuildable(packer: Packer, model: Module, packed: dict[str, Any]) -> None:
@@ -58,9 +66,9 @@ def _require_one_place(model: Module) -> None:
 
 def _require_plain(name: str, module: Module) -> None:
     """Requires a module of nnlite as its constructor makes it."""
-    known = {Linear: ("weight", "bias"), Sequential: ("layers.",)}.get(type(module), ())
+    known = OWN_PARTS.get(type(module), ())
     for part, _ in () if isinstance(module, (ModuleList, ModuleDict)) else module._parts():
-        if not part.startswith(known) if known else True:
+        if part.partition(".")[0] not in known:
             _refuse(f"{type(module).__name__} ({name}) got the attribute {part}")
     if module._buffers:
         _refuse(f"{type(module).__name__} ({name}) got the buffer {next(iter(module._buffers))}")

@@ -122,6 +122,7 @@ class Unsupported(Exception):  # noqa: N818 - a reason, not a fault: what is rec
 
 def unsupported(reason: str) -> NoReturn:
     """Ends the recording of this thread, also where the function catches what is raised here."""
+    reason = state.tape.located(reason)
     state.tape.broken = state.tape.broken or reason
     raise Unsupported(reason)
 

@@ -63,6 +63,8 @@ class Tensor(Methods):
 
     @property
     def shape(self) -> tuple[int, ...]:
+        if state.mode & RECORD and self._edge is not None:
+            return state.tape.shape_read(self._data.shape)
         return self._data.shape
 
     @property
@@ -75,6 +77,8 @@ class Tensor(Methods):
 
     @property
     def size(self) -> int:
+        if state.mode & RECORD and self._edge is not None:
+            state.tape.length_read(self._data.size)
         return Size(self._data.size)
 
     @property
@@ -82,6 +86,8 @@ class Tensor(Methods):
         return self._data.nbytes
 
     def __len__(self) -> int:
+        if state.mode & RECORD and self._edge is not None:
+            state.tape.length_read(len(self._data))
         return len(self._data)
 
     def __iter__(self) -> Any:

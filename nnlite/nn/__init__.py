@@ -2,17 +2,24 @@
 
 from . import init
 from .activations import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from .branches import Concat, Residual
 from .containers import ModuleDict, ModuleList
 from .dropout import Dropout
+from .lambda_module import Lambda
 from .linear import Linear
 from .losses import CrossEntropyLoss, Loss, MSELoss, NLLLoss, SoftmaxCE
 from .module import Module
 from .parameter import Parameter
+from .reshaping import Flatten, Identity
 from .sequential import Sequential
 
 __all__ = [
+    "Concat",
     "CrossEntropyLoss",
     "Dropout",
+    "Flatten",
+    "Identity",
+    "Lambda",
     "Linear",
     "LogSoftmax",
     "Loss",
@@ -23,6 +30,7 @@ __all__ = [
     "NLLLoss",
     "Parameter",
     "ReLU",
+    "Residual",
     "Sequential",
     "Sigmoid",
     "Softmax",

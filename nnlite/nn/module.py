@@ -63,6 +63,8 @@ class Module(Named):
     def __setattr__(self, name: str, value: Any) -> None:
         before = vars(self).get(name)
         super().__setattr__(name, value)
+        if state.mode & RECORD:
+            state.tape.attribute_set(self, name)
         if isinstance(value, (Parameter, Module)) or isinstance(before, (Parameter, Module)):
             Structure.token = object()
 

@@ -161,7 +161,9 @@ class Lowering:
         key = exact.dtype, exact.tobytes()
         if key not in self._numbers:
             kind = MASK if isinstance(x, bool) else REAL
-            self._numbers[key] = Value(Buffer(1, False, kind, exact), (), ())
+            buffer = Buffer(1, False, kind, exact)
+            buffer.frozen = True
+            self._numbers[key] = Value(buffer, (), ())
         return self._numbers[key]
 
     def new(self, shape: tuple[int, ...], batch: int | None, kind: str = REAL) -> Value:

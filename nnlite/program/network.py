@@ -6,9 +6,7 @@ recordings differ in more than sizes, the program holds for one batch size.
 
 from __future__ import annotations
 
-import copy
 import math
-import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -22,12 +20,13 @@ from ..autograd.operation import as_tensor, on_graph
 from ..autograd.tensor import Tensor, wrap
 from ..nn.losses import Loss
 from ..nn.module import Module, is_own_layer
+from .effects import Effects
 from .lower import KIND_OF, OUT, OUT2, Lowering
 from .rewrite import ordered, rewritten
 from .run import Memory, Program, live
-from .tape import Rows, Tape, Unifier, recording
+from .tape import Rows, Tape, Unifier, located, recording
 from .values import Buffer, Value, is_packed
-from .watch import CHANGES, Watch
+from .watch import Watch
 
 SIZES = (3, 5)  # rows of the two recordings
 SHARED_BYTES = 1 << 20  # a batch is shared by threads where its values take no more
@@ -51,16 +50,20 @@ class Recording:
         self.dtype, self.rows = dtype, rows
         first, inputs, tape = self._once(call, batch, SIZES[0] if rows is None else rows, modules)
         self.results, self.tape = first, tape
-        self.shapes: dict[int, tuple[Any, ...]] = {}
-        entries = tape.entries
-        if rows is None:
-            again, others, second = self._once(call, batch, SIZES[1], modules, other=True)
-            pairs = [(inputs[k], others[k]) for k in inputs]
-            pairs += [(a, b) for a, b in zip(_fixed(first), _fixed(again), strict=True)]
-            unified = Unifier(tape, second, SIZES, pairs)
-            entries, self.shapes = unified.entries, unified.shapes
+        sizes = SIZES if rows is None else (rows, rows)
+        again, others, second = self._once(call, batch, sizes[1], modules, other=True)
+        if rows is None and tape.rows_read and second.rows_read:
+            raise Unsupported(located("it looks at the number of rows", tape.rows_read))
+        pairs = [(inputs[k], others[k]) for k in inputs]
+        pairs += [(a, b) for a, b in zip(_fixed(first), _fixed(again), strict=True)]
+        unified = Unifier(tape, second, sizes, pairs)
+        entries, self.shapes = unified.entries, unified.shapes
         self.inputs = {name: self._buffer(name, array) for name, array in inputs.items()}
         known = {id(a): (a, self.inputs[name]) for name, a in inputs.items()}
+        for seed in _fixed(first):
+            ones = Buffer(seed.size, False, array=seed)
+            ones.frozen = True
+            known[id(seed)] = seed, ones
         self.lowering = Lowering(entries, self.shapes, dtype, known, first.get("mark", -1))
 
     def _buffer(self, name: str, array: np.ndarray) -> Buffer:
@@ -75,14 +78,13 @@ class Recording:
         arrays = {
             name: _some(array, rows, other) for name, array in batch.items() if array is not None
         }
-        before = [(m, _held(m), m.training if hasattr(m, "training") else None) for m in modules]
+        kept = Effects(modules)
         try:
-            found, tape = recording(lambda: call(**arrays))
+            found, tape = recording(lambda: call(**arrays), rows)
         finally:
-            changed = [_restored(*part) for part in before]
-        for part, name in zip(modules, changed, strict=True):
-            if name is not None:
-                raise Unsupported(f"forward of {type(part).__name__} sets the attribute {name}")
+            effect = kept.undone()
+        if effect is not None:
+            raise Unsupported(effect.reason(tape))
         return found, arrays, tape
 
     def value(self, array: np.ndarray) -> Value:
@@ -102,56 +104,6 @@ def _some(array: np.ndarray, rows: int, other: bool) -> np.ndarray:
 def _fixed(results: dict[str, Any]) -> list[np.ndarray]:
     """Arrays that no call makes: the gradient that backward begins with."""
     return [results["seed"]] if "seed" in results else []
-
-
-def _held(part: Any) -> dict[str, tuple[Any, Any]]:
-    """The attributes of a module, and copies of what may change in place."""
-    return {name: (value, _contents(value)) for name, value in vars(part).items()}
-
-
-def _contents(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return value.copy()
-    return copy.copy(value) if isinstance(value, list | dict | set) else None
-
-
-def _is_as_before(value: Any, contents: Any) -> bool:
-    if isinstance(value, np.ndarray):
-        return bool(value.shape == contents.shape and value.tobytes() == contents.tobytes())
-    if isinstance(value, list):
-        return len(value) == len(contents) and all(map(operator.is_, value, contents))
-    if isinstance(value, dict):
-        return [*value] == [*contents] and all(value[k] is contents[k] for k in value)
-    return not isinstance(value, set) or value == contents
-
-
-def _put_back(value: Any, contents: Any) -> None:
-    """What a recording has changed in place, as it was."""
-    if isinstance(value, np.ndarray):
-        value[...] = contents
-    elif isinstance(value, list):
-        value[:] = contents
-    else:
-        value.clear()
-        value.update(contents)
-
-
-def _restored(part: Any, before: dict[str, tuple[Any, Any]], mode: Any) -> str | None:
-    """Sets the attributes back that a recording has changed; the name of one of the user's."""
-    space, found = vars(part), None
-    for name in [*space]:
-        if name not in before:
-            del space[name]
-        elif space[name] is not before[name][0]:
-            space[name] = before[name][0]
-        elif _is_as_before(*before[name]):
-            continue
-        else:
-            _put_back(*before[name])
-        found = found or (None if name in CHANGES else name)
-    if mode is not None and part.training is not mode:
-        part.training = mode
-    return found
 
 
 def _traced(array: np.ndarray) -> Tensor:

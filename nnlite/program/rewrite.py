@@ -59,7 +59,7 @@ def _without(calls: list[Call], gone: set[int]) -> list[Call]:
 
 def _is_one(slot: Any) -> bool:
     buffer, _, strides = slot
-    one = buffer.array is not None and buffer.array.size == 1 and not any(strides)
+    one = buffer.frozen and buffer.array.size == 1 and not any(strides)
     return one and bool(buffer.array.flat[0] == 1)
 
 

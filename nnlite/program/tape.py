@@ -22,6 +22,7 @@ from ..autograd.node import GRAD, RECORD, Unsupported, state
 from ..autograd.tensor import Tensor
 
 T = TypeVar("T")
+_NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
@@ -54,12 +55,56 @@ class Counter(int):
         return made
 
 
+class Shape(tuple):
+    """A shape that the user's code has asked for: it notes which of the sizes are looked at."""
+
+    tape: Any
+
+    def __getitem__(self, index: Any) -> Any:
+        found = tuple.__getitem__(self, index)
+        self._note(found if type(index) is slice else (found,))
+        return found
+
+    def __iter__(self) -> Any:
+        self._note(self._all())
+        return tuple.__iter__(self)
+
+    def __add__(self, other: Any) -> Any:
+        self._note(self._all())
+        return self._all() + other
+
+    def __eq__(self, other: object) -> bool:
+        self._note(self._all())
+        return tuple.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        self._note(self._all())
+        return tuple.__ne__(self, other)
+
+    __hash__ = tuple.__hash__
+
+    def _all(self) -> tuple[int, ...]:
+        return tuple.__getitem__(self, slice(None))
+
+    def _note(self, sizes: tuple[int, ...]) -> None:
+        if not _is_library(sys._getframe(2)):
+            for size in sizes:
+                self.tape.size_read(size)
+
+
 class Tape:
-    """What one thread noted in one recording."""
+    """What one thread noted in one recording.
+
+    Args:
+        rows: of the batch; 0 where there is none.
+    """
 
     of_one_run = False  # True where what is recorded may hang on the values of this run
 
-    def __init__(self) -> None:
+    def __init__(self, rows: int = 0) -> None:
+        self.rows = rows
+        self.rows_read = ""  # where the user's code first looked at what may be their number
+        self.set_at: dict[tuple[int, str], str] = {}  # (id of a module, attribute) -> line
         self.entries: list[Entry] = []
         self.broken: str | None = None
         self.losses: list[tuple[Any, np.ndarray]] = []  # modules, arrays of their values
@@ -78,9 +123,49 @@ class Tape:
         self.counts[id(owner)] = owner, calls + 1
         return Counter.of(owner, value, calls)
 
+    def shape_read(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of a value; for the user's code as one that notes how it is used."""
+        if not self.rows or _is_library(sys._getframe(2)):
+            return shape
+        found = Shape(shape)
+        found.tape = self
+        return found
+
+    def length_read(self, size: int) -> None:
+        """Notes that something asks for a size."""
+        if not _is_library(sys._getframe(2)):
+            self.size_read(size)
+
+    def size_read(self, size: int) -> None:
+        """Notes that the user's code looks at a size, which may be the rows of the batch or so many
+        times them."""
+        if self.rows and not self.rows_read and size % self.rows == 0:
+            self.rows_read = user_line()
+
+    @property
+    def last_line(self) -> str:
+        """The line of the last call that has one."""
+        return next((e.line for e in reversed(self.entries) if e.line), "")
+
+    def attribute_set(self, part: Any, name: str) -> None:
+        """Notes where an attribute of a module is set."""
+        self.set_at.setdefault((id(part), name), user_line())
+
+    def located(self, reason: str) -> str:
+        """A reason with the line of the user's code that runs now."""
+        return located(reason, user_line())
+
     def depends_on(self, part: Any) -> None:
         """Notes that the recording reads a module's or a loss's attributes."""
         self.read[id(part)] = part
+
+
+def _is_library(frame: Any) -> bool:
+    return bool(frame.f_code.co_filename.startswith(_PACKAGE))
+
+
+def _is_users(file: str) -> bool:
+    return not file.startswith((_PACKAGE, _NUMPY, "<frozen"))
 
 
 def user_line() -> str:
@@ -88,19 +173,33 @@ def user_line() -> str:
     frame: Any = sys._getframe(1)
     while frame is not None:
         name = frame.f_code.co_filename
-        if not name.startswith(_PACKAGE) and not name.startswith("<"):
+        if _is_users(name):
             return f"{name}:{frame.f_lineno}"
         frame = frame.f_back
     return ""
 
 
-def recording(call: Callable[[], T]) -> tuple[T, Tape]:
+def _line_of(error: BaseException) -> str:
+    """Where in the user's code an error began: "file:line", or ""."""
+    found, trace = "", error.__traceback__
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_filename
+        if _is_users(name):
+            found = f"{name}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return found
+
+
+def recording(call: Callable[[], T], rows: int = 0) -> tuple[T, Tape]:
     """The result of a call, and its tape.
+
+    Args:
+        rows: of the batch that the call is given; 0 where there is none.
 
     Raises:
         Unsupported: the call cannot be recorded, or raised something while it was.
     """
-    tape = Tape()
+    tape = Tape(rows)
     mode, before = state.mode, state.tape
     state.mode, state.tape = GRAD | RECORD, tape
     try:
@@ -110,7 +209,7 @@ def recording(call: Callable[[], T]) -> tuple[T, Tape]:
         raise
     except Exception as error:
         reason = f"it raises {type(error).__name__} while it is recorded: {error}"
-        raise Unsupported(reason) from None
+        raise Unsupported(located(reason, _line_of(error))) from None
     finally:
         state.mode, state.tape = mode, before
     if tape.broken is not None:
@@ -181,7 +280,8 @@ class Unifier:
         if isinstance(a, tuple | list):
             if len(a) != len(b):
                 raise Unsupported("an argument of a call differs between two recordings")
-            return type(a)([self._value(x, y) for x, y in zip(a, b, strict=True)])
+            kind = tuple if type(a) is Shape else type(a)
+            return kind([self._value(x, y) for x, y in zip(a, b, strict=True)])
         if type(a) is Counter:
             return a
         if type(a) is int:

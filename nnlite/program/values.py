@@ -24,15 +24,18 @@ class Buffer:
         array: the array that it is, of the user or of a constant; None for memory of the program.
         name: what it is bound to before a run ("x", "y"), or where it is read after it; None for
             what lives between calls.
+        frozen: whether the array is a number of the code, which nothing changes, unlike a
+            parameter's or a user's array.
     """
 
-    __slots__ = ("array", "batched", "kind", "name", "number", "size")
+    __slots__ = ("array", "batched", "frozen", "kind", "name", "number", "size")
 
     def __init__(
         self, size: int, batched: bool, kind: str = REAL, array: Any = None, name: str | None = None
     ) -> None:
         self.size, self.batched, self.kind = size, batched, kind
         self.array, self.name = array, name
+        self.frozen = False
         self.number = -1  # its place in the table
 
     def bytes_of(self, dtype: np.dtype) -> int:
