@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import nnlite as nn
-from nnlite.bench import cases, cliff_report, cliffs, fits, graphs, kernel_report, kernels, report
+from nnlite.bench import (
+    cases,
+    cliff_report,
+    cliffs,
+    compare,
+    fits,
+    graphs,
+    kernel_report,
+    kernels,
+    report,
+)
 from nnlite.bench.facts import OtherLoad, machine_facts
 from nnlite.bench.peers import Peer, PeerError, select_peers
 from nnlite.bench.plot import Bar, write_plot
@@ -40,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         + ", ".join(kernel_report.GROUPS)
         + ", nn, exp, f64, 128x784x512, .... Or autograd: expressions on small "
         + "arrays against PyTorch. Or fit: whole fits against scikit-learn, and many "
-        "networks at once",
+        "networks at once. Or compare: the README's table",
     )
     parser.add_argument(
         "--cliffs",
@@ -74,7 +84,7 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f"bench: --threads must be at least 1, got {args.threads}")
     if not 0 < args.seconds < float("inf"):
         raise UsageError(f"bench: --seconds must be positive, got {args.seconds:g}")
-    for name in ("fit", "autograd"):
+    for name in ("fit", "autograd", "compare"):
         if args.names[:1] == [name] and (args.names[1:] or args.plot is not None):
             raise UsageError(f"bench: {name} takes neither other names nor --plot")
     if args.cliffs and (args.names or args.plot is not None):
@@ -177,6 +187,17 @@ def _run_graphs(args: argparse.Namespace) -> Outcome:
     return Outcome(graphs.report(results, facts), graphs.as_dict(results, facts), [], "")
 
 
+def _run_compare(args: argparse.Namespace) -> Outcome:
+    """The README's table: steps, sizes, imports and bits, beside other libraries."""
+    names = [peer.name for peer in compare.peers()]
+    with thread_limit(args.threads, blas="sklearn" in names) as threads:
+        facts, load = machine_facts(threads, names), OtherLoad()
+        results = compare.run(args.threads, args.seconds, _progress)
+        facts["other_load"] = load.share()
+    content = {"machine": facts, "compare": results}
+    return Outcome(compare.report(results, facts), content, [], "")
+
+
 def run(args: argparse.Namespace) -> int:
     """Runs `nnlite bench`.
 
@@ -194,6 +215,8 @@ def run(args: argparse.Namespace) -> int:
             outcome = _run_cliffs(args)
         elif args.names[:1] == ["fit"]:
             outcome = _run_fits(args)
+        elif args.names[:1] == ["compare"]:
+            outcome = _run_compare(args)
         elif args.names[:1] == ["autograd"]:
             outcome = _run_graphs(args)
         elif args.names[:1] == ["kernels"]:
