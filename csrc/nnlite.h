@@ -11,7 +11,7 @@
  * Status.   Every function returns NNL_OK or an NNL_E... code, and has then changed nothing (but see
  *           NNL_EINTR).
  * Bits.     Results do not depend on `threads`, on the instruction set of the build, or on which
- *           rows share a batch. The arithmetic contract is in CONTRIBUTING.md.
+ *           rows share a batch. The arithmetic contract is in docs/design.md.
  */
 #ifndef NNL_REAL_PASS
 #ifndef NNLITE_H

@@ -25,7 +25,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 CSRC = ROOT / "csrc"
 
-# The arithmetic contract (CONTRIBUTING.md): no contraction behind our back, and never -ffast-math.
+# The arithmetic contract (docs/design.md): no contraction behind our back, and never -ffast-math.
 FLAGS = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 FLAGS += ["-fvisibility=hidden", "-g0", "-fno-asynchronous-unwind-tables"]
 ISA_FLAGS = {
