@@ -166,8 +166,10 @@ typedef struct {
     uint32_t *counters;       /* of random streams */
     const uint32_t *counts;   /* what one run in training adds to each counter */
     int64_t counter_count;
-    int64_t *bad_row;              /* [OUT] on NNL_EINDEX */
-    int64_t rows;                  /* of the only batch that it is for; 0: of any */
+    int64_t *bad_row; /* [OUT] on NNL_EINDEX */
+    int64_t
+        *checked; /* [BUFFER] [OPTIONAL] 0 at first: 1 + rows for which the calls were checked */
+    int64_t rows; /* of the only batch that it is for; 0: of any */
     int32_t input, target, weight; /* of the batch; weight [rows] */
     int32_t output, loss;          /* loss [1], or [2] with the weight of the rows */
     int32_t weighed;               /* 1: loss [2] */

@@ -42,9 +42,11 @@ static bool call_ok(const nnl_call *c, int64_t buffers, int64_t rows) {
 
 bool nnl_program_ok(const nnl_program *p, int64_t rows) {
     if (p->count < 0 || p->buffers < 0 || rows < 0) return false;
+    if (p->checked && *p->checked > rows) return true;
     for (int64_t i = 0; i < p->count; i++) {
         if (!call_ok(&p->calls[i], p->buffers, rows)) return false;
     }
+    if (p->checked) *p->checked = rows + 1;
     return true;
 }
 

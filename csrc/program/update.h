@@ -40,9 +40,9 @@ static bool T_(is_early)(const nnl_training *t, const nnl_call *c) {
 /* True where a weight is updated early, with a batch of N rows: not before all gradients are known, if
  * they are clipped by their norm. */
 static bool T_(has_early)(const nnl_training *t, const nnl_program *p, int64_t N) {
-    if ((double)N * T_(row_work)(p) > NNL_LONG_WORK) return false;
-    for (int64_t i = 0; i < p->count && t->optimizer->clip_norm <= 0; i++) {
-        if (T_(is_early)(t, &p->calls[i])) return true;
+    if (t->optimizer->clip_norm > 0) return false;
+    for (int64_t i = p->mark; i < p->count; i++) {
+        if (T_(is_early)(t, &p->calls[i])) return (double)N * T_(row_work)(p) <= NNL_LONG_WORK;
     }
     return false;
 }

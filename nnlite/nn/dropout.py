@@ -34,6 +34,8 @@ class Dropout(Module):
     prevent neural networks from overfitting", Journal of Machine Learning Research 15 (2014).
     """
 
+    recorded = ("p", "seed", "stream")
+
     def __init__(self, p: float = 0.5) -> None:
         self.p = _check.number("Dropout", "p", p, 0, 1)
         self.seed, stream = next_stream()

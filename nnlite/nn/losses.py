@@ -67,6 +67,7 @@ class Loss(Named):
     classifies = False  # True when class indices are a possible target
     takes_probabilities = False  # True when rows of probabilities are one too
     total_weight = 0.0
+    recorded = ("_changes",)  # what tells a program that a setting has changed
     _changes = 0  # of settings
     _saved: Any = None
     _reduction, _code = "mean", _criteria.reduction("Loss", "mean")  # without Loss.__init__

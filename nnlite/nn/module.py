@@ -57,6 +57,7 @@ class Module(Named):
     _saved: Any = None  # [what the last forward kept], empty once it was taken
     _forwards = 0  # forwards since the last backward
     _program: Any = None  # of predict
+    recorded: tuple[str, ...] = ()  # settings that a program holds, and that may change
     _unnamed = ""  # first word of children's names that the names of their parameters leave out
     _buffers: dict[str, bool] = {}  # name -> whether files hold it  # noqa: RUF012
 
@@ -508,6 +509,12 @@ def has_tensor_forward(model: Module) -> bool:
         type(m).forward is not Module.forward and type(m).backward is Module.backward
         for m in model.modules()
     )
+
+
+def shares_parameters(model: Module) -> bool:
+    """Whether a parameter stands in two modules: the graph sums what each use gives it."""
+    found = [id(p) for m in model.modules() for p in vars(m).values() if isinstance(p, Parameter)]
+    return len(set(found)) < len(found)
 
 
 def _predictor(model: Module, x: np.ndarray) -> Any:

@@ -347,6 +347,8 @@ class Workspace:
         count = recorded._forward_count
         self.memory.fill(self.forward)
         self.memory.fill(self.backward)
+        self._checked = _native.cell("int64_t"), _native.cell("int64_t")
+        self.forward.checked, self.backward.checked = self._checked
         self.forward.count = count
         self.backward.calls = self.memory.program.calls + count
         self.backward.count = len(recorded.program.list) - count

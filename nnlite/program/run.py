@@ -112,6 +112,7 @@ class Memory:
         self.table = _native.places(max(len(program.buffers), 1))
         self.counters = _native.counters([0] * len(program.counters))
         self.bad_row = _native.cell("int64_t")
+        self._checked = _native.cell("int64_t")
         self.room: Any = None  # tables of threads that share a batch
         sizes = {
             b: program.bytes_of(b, rows) for b in program.buffers if b.array is None and not b.name
@@ -133,6 +134,7 @@ class Memory:
         """Writes the program into a nnl_program."""
         self.program.fill(target)
         target.table, target.counters, target.bad_row = self.table, self.counters, self.bad_row
+        target.checked = self._checked
 
     def bind(self, buffer: Buffer, array: np.ndarray) -> None:
         """Says where a named buffer lies; the caller keeps the array."""

@@ -17,8 +17,8 @@ class Watch:
     """The attributes of modules and losses, and the arrays of parameters, as they were recorded.
 
     Compared by identity: an attribute that was set again is a change, whatever its value. The
-    library's own layers have no settings but those of `settings`; their parts are looked at when
-    any module has got or lost one.
+    library's own layers and losses name in `recorded` what may change; their parts are looked at
+    when any module has got or lost one.
 
     Args:
         modes: also watch whether modules are in training mode.
@@ -48,7 +48,7 @@ class Watch:
         names = set(space) - CHANGES
         if own:
             self._spaces.append((space, len(space), set(space)))
-        for name in names if own else getattr(type(part), "settings", names):
+        for name in names if own else type(part).recorded:
             self._attributes.append((space, name, space.get(name)))
         for name in names:
             value = space[name]

@@ -12,7 +12,7 @@ from ..autograd.node import enable_grad
 from ..autograd.tensor import Tensor, wrap
 from ..nn.dropout import Dropout
 from ..nn.losses import Loss
-from ..nn.module import Module, converted, has_tensor_forward
+from ..nn.module import Module, converted, has_tensor_forward, shares_parameters
 from ..optim import Optimizer
 from . import losses
 from .rows import NotFiniteError, Rows, Sums, class_counts, ignored
@@ -29,7 +29,7 @@ def train_batch(
     """
     if model._forwards:
         model.forget()
-    on_tensors = has_tensor_forward(model)
+    on_tensors = has_tensor_forward(model) or shares_parameters(model)
     output, back = _on_tensors(model, rows.x) if on_tensors else _by_modules(model, rows.x)
     try:
         value, weight, gradient = losses.forward(loss, output, rows)
