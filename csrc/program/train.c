@@ -235,8 +235,8 @@ static int T_(learn)(nnl_training *t, T_(team) *m, const T_(batch) *b, nnl_sums 
     int status = T_(forward)(t, m, b, &middle, loss, threads);
     if (status != NNL_OK) return status;
     if (nnl_stopped()) return NNL_EINTR;
-    t->last_loss = (double)loss[0];
     bool counts = T_(counts)(t, loss);
+    t->last_loss = counts ? (double)loss[0] : 0;
     bool finite = !counts || loss[0] - loss[0] == 0;
     bool early = counts && finite && T_(has_early)(t, p, b->N);
     nnl_optimizer next;

@@ -77,6 +77,8 @@ class ModuleCall(Operation):
 
 def module_call(module: Any, x: Any) -> Any:
     """The output of a Tensor by the module's `_run`, recorded."""
+    if state.mode & RECORD:
+        unsupported(f"{type(module).__name__} is written by _run and _grad")
     if not module.training:  # what it would keep is kept by the call, not by the module
         return _evaluated(module, x)
     return apply(_named(ModuleCall, module), x, *module.parameters(), params=(module, []))
