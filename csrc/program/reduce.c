@@ -10,6 +10,8 @@
  * sum: Higham, "The accuracy of floating point summation" (1993). */
 #ifndef NNL_GENERIC_PASS
 
+#include "small_code.h"
+
 #include <string.h>
 
 #include "base.h"
