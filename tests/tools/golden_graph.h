@@ -293,7 +293,30 @@ static uint64_t T_(run_graph_more)(int variant, int threads) {
     return T_(instruct)(h, count, 1, 0, 35, threads);
 }
 
+/* The functions that eager calls take for stacks of products and for sums. */
+static uint64_t T_(run_graph_direct)(int variant, int threads) {
+    uint64_t h = HASH_START;
+    (void)variant;
+    for (int64_t count = 0; count < 4; count++) {
+        for (int e = 0; e < EDGES; e += 3) {
+            int64_t n = edge_sizes[e], m = 1 + 3 * count, k = edge_sizes[EDGES - 1 - e];
+            real *a = T_(in)(count * m * k, SPARSE, 40), *b = T_(in)(k * n, SPARSE, 41);
+            real *c = T_(out)(count * m * n), *sums = T_(out)(count * (n + 1));
+            must(
+                NNL_(matmul)(count, m, n, k, a, m * k, 1, m, b, 0, n, 1, c, NNL_GRADIENT, threads));
+            must(NNL_(sum)(count, m, n, c, sums, threads));
+            h = T_(hash)(T_(hash)(h, c, count * m * n), sums, count * n);
+            must(NNL_(sum)(count, m * n, 1, c, sums, threads));
+            h = T_(hash)(h, sums, n > 0 ? count : 0);
+        }
+    }
+    real one = 1;
+    h = hash_int(h, NNL_(sum)(-1, 1, 1, &one, &one, threads));
+    return hash_int(h, NNL_(matmul)(1, -1, 1, 1, &one, 1, 1, 1, &one, 1, 1, 1, &one, 0, threads));
+}
+
 static const group T_(graph_groups)[] = {
+    {"matmul sum", T_(run_graph_direct), 0},
     {"Program_run elements", T_(run_graph_elements), 0},
     {"Program_run functions and sums", T_(run_graph_functions), 0},
     {"Program_run products and losses", T_(run_graph_layers), 0},
