@@ -68,6 +68,12 @@ class Module(Named):
             state.tape.attribute_set(self, name)
         if isinstance(value, (Parameter, Module)) or isinstance(before, (Parameter, Module)):
             Structure.token = object()
+            if value is not before:
+                if isinstance(value, Parameter):
+                    value._homes += 1
+                if isinstance(before, Parameter):
+                    before._homes -= 1
+                    before._lost = f"{type(self).__name__}.{name}"
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         for x in args:
