@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import _check
 from .foreign import named_function, refuse
 from .operation import (
     Elementwise,
@@ -483,7 +484,10 @@ def where(condition: Any, a: Any, b: Any) -> Any:
     """
     if not on_graph(condition, a, b):
         return np.where(condition, a, b)
-    condition = as_tensor(condition)._data if on_graph(condition) else condition
+    if on_graph(condition):
+        condition = as_tensor(condition)._data
+    elif type(condition) is not np.ndarray:
+        _check.unmasked("where", "condition", condition)
     a, b = operand(a), operand(b)
     if a is NotImplemented or b is NotImplemented:
         raise TypeError("where: a, b: expected Tensors, arrays or numbers")
@@ -509,14 +513,17 @@ def clip(x: Any, low: Any = None, high: Any = None, **unknown: Any) -> Any:
     if any(type(v) is Tensor and v._edge is not None for v in (low, high)):
         x = x if low is None else _at_least(x, low)  # the gradient of a limit: where it was chosen
         return x if high is None else _at_most(x, high)
-    low, high = (
-        v if v is None or type(v) in (int, float) else np.asarray(value_of(v)) for v in (low, high)
-    )
+    low, high = (v if v is None or type(v) in (int, float) else _limit(v) for v in (low, high))
     if on_graph(x):
         x = as_tensor(x)
         dtype = np.result_type(x.dtype, *[v for v in (low, high) if v is not None])
         x = x if dtype == x.dtype else astype(x, dtype)
     return apply(Clip, x, params=(low, high))
+
+
+def _limit(value: Any) -> np.ndarray:
+    _check.unmasked("clip", "limit", value)
+    return np.asarray(value_of(value))
 
 
 class _Mask(Operation):
