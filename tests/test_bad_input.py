@@ -162,7 +162,7 @@ CASES = {
     "fit, masked": (lambda b: fit(b, np.ma.masked_array(b.x, b.x > 0.5), b.y), TypeError, "masked"),
     "fit, too large": (lambda b: fit(b, b.x.astype(F64) * 1e300, b.y), ValueError, "too large"),
     "fit, probabilities for NLL": (
-        lambda b: nn.Trainer(b.model, nn.NLLLoss(), b.sgd).fit(
+        lambda b: nn.Trainer(nn.Sequential(b.model, nn.LogSoftmax()), nn.NLLLoss(), b.sgd).fit(
             b.x, np.full((8, 3), 1 / 3, F32), 1, 4, verbose=0),
         TypeError, "expected class indices as integers"),
     "optimiser of another": (
