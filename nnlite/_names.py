@@ -25,7 +25,8 @@ PARAMETER = {
 MODULE = {
     "requires_grad": "requires_grad_(False), which freezes every parameter",
     "trainable": "requires_grad_(False)", "frozen": "requires_grad_(False)",
-    "kernel": "weight", "inplace": None, "dim": None, "axis": None, "device": None,
+    "kernel": "weight", "rate": "the p of a Dropout", "prob": "the p of a Dropout",
+    "inplace": None, "dim": None, "axis": None, "device": None,
     "mode": "train() or eval()", "activation": "one as the next layer",
 }  # fmt: skip
 LOSS = {
@@ -100,7 +101,11 @@ def _remark(kind: Any, name: str) -> str | None:
         known = ", ".join(sorted(_settings(kind))) or "no settings"
         return f"it would change nothing; it has {known}" if instead is None else f"set {instead}"
     near = _nearest(name, own, 0.8 if ours else 0.87)
-    return f"did you mean {near}?" if near else None
+    if near:
+        return f"did you mean {near}?"
+    foreign = [n for n in kind._foreign if len(n) > 5 and (ours or n in kind._never)]
+    near = _nearest(name, foreign, 0.87)  # a near miss of a name that nnlite itself has not
+    return _remark(kind, near) if near else None
 
 
 def _settings(kind: Any) -> list[str]:

@@ -234,7 +234,13 @@ class Reader:
         """(where the data begin, the header's JSON)."""
         if size < 8:
             raise CheckpointError(f"it has {size} bytes, fewer than any checkpoint")
-        length = int.from_bytes(self._bytes(0, 8), "little")
+        first = self._bytes(0, 8)
+        if first[:4] == b"PK\3\4":
+            raise CheckpointError(
+                "it is a zip file, as torch.save and np.savez write; weights of PyTorch: "
+                "model.load_state_dict(torch.load(path), from_torch=True)"
+            )
+        length = int.from_bytes(first, "little")
         if length > HEADER_LIMIT:
             raise CheckpointError(f"its header claims {length} bytes; at most {HEADER_LIMIT} are")
         if 8 + length > size:

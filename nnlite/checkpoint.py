@@ -104,6 +104,8 @@ def save(
     """
     if hasattr(path, "write"):
         _require_binary("save", path, "wb")
+    else:
+        _require_path("save", path, "a path or a binary file")
     optimizer = _checked_optimizer("save", model, optimizer, trainer)
     if extra is not None and not isinstance(extra, Mapping):
         raise TypeError(f"save: extra: expected a dict, got {_check.describe(extra)}")
@@ -245,6 +247,11 @@ def _require_binary(operation: str, file: Any, mode: str) -> None:
         )
 
 
+def _require_path(operation: str, path: Any, expected: str) -> None:
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        raise TypeError(f"{operation}: path: expected {expected}, got {_check.describe(path)}")
+
+
 def _write_to(file: Any, data: bytes) -> None:
     """Writes all of the bytes to a binary file object."""
     view = memoryview(data)
@@ -262,6 +269,7 @@ def _source(operation: str, path: Any) -> tuple[Any, str]:
     if isinstance(path, (bytes, bytearray, memoryview)):
         return memoryview(path).cast("B"), f"{len(path)} bytes"
     if not hasattr(path, "read"):
+        _require_path(operation, path, "a path, bytes or a binary file")
         found = os.fspath(path)
         return found, repr(found)
     _require_binary(operation, path, "rb")

@@ -117,6 +117,9 @@ class Trainer:
         self.inputs = Inputs(model, loss, optimizer.dtype)
         self._programs: dict[Any, Program] = {}
         self._refused: dict[Any, tuple[Any, str]] = {}
+        self._left_out: list[Any] = []
+        self._structure: Any = None
+        self._note_parameters()
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Another model, loss or optimiser is used from the next step on."""
@@ -130,9 +133,10 @@ class Trainer:
             vars(self)["_warned"] = self._warned or warn_of_twice(self.model, self.loss)
             self.inputs = Inputs(self.model, self.loss, self.optimizer.dtype)
             self._programs, self._refused = {}, {}
+            self._note_parameters()
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {**vars(self), "_programs": {}, "_refused": {}, "_fits": False}
+        state = {**vars(self), "_programs": {}, "_refused": {}, "_fits": False, "_structure": None}
         del state["_owner"]
         return state
 
@@ -333,6 +337,25 @@ class Trainer:
                 f"{operation}: every parameter of the optimiser is frozen: nothing to train; set "
                 "requires_grad = True, or call model.requires_grad_(True)"
             )
+        if self._structure is Structure.token:
+            return
+        token = Structure.token
+        self.optimizer._require_held()
+        known = {id(p) for p in (*self.optimizer.parameters, *self._left_out)}
+        for name, p in self.model.named_parameters():
+            if p.requires_grad and id(p) not in known:
+                raise ValueError(
+                    f"{operation}: the model got the parameter {name} after the trainer was made, "
+                    "and the optimiser does not have it; make the optimiser anew from "
+                    "model.parameters(), trainer.optimizer = ..., or set its requires_grad = False"
+                )
+        self._structure = token
+
+    def _note_parameters(self) -> None:
+        """Takes the model's parameters that the optimiser does not have now as meant to stay."""
+        own = {id(p) for p in self.optimizer.parameters}
+        found = [p for p in self.model.parameters() if id(p) not in own]
+        vars(self).update(_left_out=found, _structure=None)
 
     def checked_stopping(self, wanted: Any, validates: bool) -> Any:
         """An EarlyStopping, from one or from its patience."""

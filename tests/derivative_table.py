@@ -94,6 +94,8 @@ ELEMENTWISE = [
     *one("clip", lambda x: ag.clip(x, -1.1, 1.1), "distinct"),
     *one("clip", lambda x: ag.clip(x, low=-0.6), "distinct", note="low"),
     *one("clip", lambda x: ag.clip(x, high=0.6), "distinct", note="high"),
+    *two("clip", lambda x, y: ag.clip(x, y), note="low with a gradient"),
+    *two("clip", lambda x, y: ag.clip(x, None, y), note="high with a gradient"),
     *one("clip", lambda x: ag.clip(x, [[-1.1], [-0.2], [0.1]], [0.15, 0.6]), "distinct",
          [(2,), (1,), (), (3, 2), (4, 1, 2), (0, 1, 1)], "broadcast"),
     *[line for p in (-2, -0.5, 0, 0.5, 1, 2, 3, 2.5)

@@ -108,6 +108,14 @@ def rowwise(arrays: int) -> Line:
     )
 
 
+def matmul(d: Draw, count: int, m: int, n: int, k: int) -> tuple:
+    """Products of a stack with one matrix, each also transposed."""
+    return (
+        count, m, n, k, d.input(count, m, k), m * k, *d.pick((k, 1), (1, m)), d.input(k, n), 0,
+        *d.pick((n, 1), (1, k)), Out((count, m, n)), d.pick(0, _native.GRADIENT),
+    )  # fmt: skip
+
+
 def gemm(d: Draw, m: int, n: int, k: int) -> tuple:
     a_strides, b_strides = d.pick((k, 1), (1, m)), d.pick((n, 1), (1, k))
     start, activation = d.pick("zero", "bias", "stored"), int(d.rng.integers(4))
@@ -162,6 +170,8 @@ TABLE: dict[str, Line] = {
         N, K, d.input(N, K), d.input(N, K), Out((N, K)), d.weights(N), d.scalar(), d.reduction()),
         places=(2, 3), at_least=ONE_ROW),
     "CrossEntropyCriterion_updateOutput": Line(cross_entropy, at_least=ONE_ROW),
+    "matmul": Line(lambda d, m, n, k: matmul(d, d.pick(0, 1, 3), m, n, k)),
+    "sum": Line(lambda d, m, n, k: (m, n, k, d.input(m, n, k), Out((m, k)))),
     "count_correct": Line(lambda d, N, K: (
         N, K, d.input(N, K), In(d.classes(N, K)), IGNORED, Out(1, np.int64)), at_least=ONE_CLASS),
     "Dropout_updateOutput": Line(
@@ -193,8 +203,8 @@ OUTSIDE = {
     "cpu_supports": "a fact of the processor: test_build.py",
     "roofline_fma": "counts what this build's vectors do, so builds differ: test_bench.py",
     "Optimizer_update": "takes segments and structs: every rule in test_rules.py",
-    "Program_updateOutput": "takes recorded layers: test_kernels.py",
-    "Graph_run": "takes instructions: test_graph_run.py",
+    "Program_predict": "takes calls: test_calls_layers.py",
+    "Program_run": "takes calls: test_calls.py",
     "Training_run": "takes a whole network: test_program.py",
     "Training_step": "takes a whole network: test_changes.py",
     "Training_evaluate": "takes a whole network: test_program.py",

@@ -242,3 +242,40 @@ def test_dot_draws_it(tmp_path):
     assert "<svg" in svg and ">head<" in svg and ">line<" in svg and ">sigmoid<" in svg
     ag.draw(neuron(w, x), tmp_path / "graph.png")
     assert (tmp_path / "graph.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+# Networks of the user's own modules.
+
+
+class Gain(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(3, 3, dtype=F64)
+        self.gain = nn.Parameter(np.full(3, 0.5))
+
+    def forward(self, x):
+        return x + self.inner(x).tanh() * self.gain
+
+
+def test_graphs_of_own_modules():
+    model = nn.Sequential(
+        Gain(),
+        nn.Residual(nn.Linear(3, 3, dtype=F64)),
+        nn.Concat(nn.Linear(3, 2, dtype=F64), nn.Linear(3, 1, dtype=F64)),
+    )
+    x = nn.tensor(np.random.default_rng(0).normal(size=(4, 3)))
+    loss = nn.SoftmaxCE()(model(x), np.array([0, 1, 2, 0]))
+    table = ag.summary(loss, model)
+    count = sum(p.size for p in model.parameters())
+    assert re.search(rf"^10 calls +{count} ", table.splitlines()[-1])
+    for name in ("Sequential", "  Gain", "    Linear", "  Residual", "  Concat"):
+        assert name in table.splitlines()
+    picture = str(ag.draw(loss, names=model))
+    assert all(name in picture for name in ("Gain", "Residual", "Concat", "gain"))
+    code = ag.flat(loss, model)
+    assert "# Sequential/Gain/Linear\n" in code
+    loss.backward()
+    space = code.run()
+    for name, p in model.named_parameters():
+        found = space[f"d_p{name.replace('.', '_')}"]
+        np.testing.assert_allclose(found, p.grad, rtol=1e-12, atol=1e-14)

@@ -15,7 +15,7 @@ import pytest
 
 import nnlite as nn
 from nnlite import _native
-from nnlite.bench import cases, cli, cliff_report, cliffs, kernel_report, kernels
+from nnlite.bench import cases, cli, cliff_report, cliffs, kernel_report, kernels, timing
 from nnlite.bench.cases import Case
 from nnlite.bench.peers import PEERS
 from nnlite.bench.roofline import Roofline
@@ -108,6 +108,15 @@ def small(case):
 SMALL_CASES = {small(case).key: small(case) for case in cases.all_cases(2)}
 
 
+@pytest.fixture
+def hurried(monkeypatch):
+    """No pauses between turns, and every round counts: what is computed matters here, not when."""
+    monkeypatch.setattr(timing, "SETTLE", 0.0)
+    monkeypatch.setattr(kernels, "SETTLE_ALONE", 0.0)
+    monkeypatch.setattr(kernels, "has_cores", lambda threads: True)
+
+
+@pytest.mark.usefixtures("hurried")
 @pytest.mark.parametrize("key", SMALL_CASES)
 def test_every_case_computes_what_its_peers_compute(key):
     case = SMALL_CASES[key]
@@ -136,9 +145,11 @@ def test_every_door_leads_to_the_same_product(layout, door, dtype):
 
 # In a process of its own: torch starts threads, which tests that fork would meet.
 TORCH = """
-from nnlite.bench import kernels
+from nnlite.bench import kernels, timing
 from nnlite.bench.peers import PEERS
 from test_bench_kernels import SMALL_CASES
+timing.SETTLE = kernels.SETTLE_ALONE = 0.0
+kernels.has_cores = lambda threads: True
 for case in SMALL_CASES.values():
     if case.inputs == "normal" and case.door == "functional":
         expected = [] if case.kernel == "dropout" else ["torch"]
@@ -147,6 +158,7 @@ print("all")
 """
 
 
+@pytest.mark.slow
 def test_torch_computes_the_same():
     if missing := PEERS["torch"].missing():
         pytest.skip(f"not installed: {', '.join(missing)}")

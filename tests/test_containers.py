@@ -286,8 +286,12 @@ def test_two_arguments():
     assert isinstance(y, nn.Tensor) and y.requires_grad
     with pytest.raises(TypeError, match="missing 1 required positional argument: 'b'"):
         model(a)
-    with pytest.raises(TypeError, match="takes 2 positional arguments but 3 were given"):
-        nn.ReLU()(a, b)
+    for args in ((a, b), (nn.tensor(a), nn.tensor(a)), ()):
+        message = rf"ReLU: expected one argument, x, got {len(args)}; a module of your own may"
+        with pytest.raises(TypeError, match=message):
+            nn.ReLU()(*args)
+    with pytest.raises(TypeError, match="linear: x: expected float32, got float64"):
+        model.left(x=a.astype(float))
 
 
 # ---- models that a file could not describe ----

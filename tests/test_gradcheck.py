@@ -77,6 +77,8 @@ MODULES = [
     nn.Linear(3, 3, dtype=F64), nn.Linear(3, 2, bias=False, dtype=F64), nn.ReLU(), nn.Sigmoid(),
     nn.Tanh(), nn.Softmax(), nn.LogSoftmax(), nn.Dropout(0.3),
     nn.Sequential(nn.Linear(3, 4, dtype=F64), nn.Tanh(), nn.Linear(4, 2, dtype=F64)),
+    nn.Residual(nn.Linear(3, 3, dtype=F64)), nn.Concat(nn.Tanh(), nn.Linear(3, 2, dtype=F64)),
+    nn.Identity(), nn.Flatten(), nn.Lambda(lambda x: x * x),
 ]  # fmt: skip
 PROBABILITIES = np.abs(table.TARGET) / np.abs(table.TARGET).sum(1, keepdims=True)
 ROWS = np.array([1.0, 0, 2, 1])

@@ -268,65 +268,6 @@ def test_gather_rows_refuses_an_index(isa, bad):
     assert np.isnan(out).all() and row[0] == 2
 
 
-# ---- programs ----
-
-LAYERS = [(1, 1, 6, 9), (1, 0, 9, 40), (3, 0, 40, 40), (1, 3, 40, 5), (4, 0, 5, 5), (2, 0, 5, 5)]
-KERNELS = {2: "Threshold_updateOutput", 3: "Sigmoid_updateOutput", 4: "Tanh_updateOutput"}
-KERNELS |= {5: "SoftMax_updateOutput", 6: "LogSoftMax_updateOutput"}
-
-
-def recorded(isa, layers, rng, dtype) -> tuple:
-    """(steps of a program, what they point to) for layers (kind, activation, inputs, outputs)."""
-    steps, kept = _native.load_build(isa).ffi.new("nnl_step[]", len(layers)), []
-    for step, (layer, activation, inputs, outputs) in zip(steps, layers, strict=True):
-        step.layer, step.activation, step.inputs, step.outputs = layer, activation, inputs, outputs
-        step.threshold, step.value = 0.25, -0.5
-        if layer == 1:
-            kept.append(rng.normal(size=(inputs + 1, outputs)).astype(dtype))
-            step.weight = _native.pointer(kept[-1])
-            step.bias = _native.pointer(kept[-1]) + inputs * outputs  # the last row
-    return steps, kept
-
-
-@pytest.mark.parametrize("last", [2, 3, 4, 5, 6])
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_a_program_is_its_layers_one_by_one(dtype, last, rng):
-    layers = [*LAYERS, (last, 0, 5, 5)]
-    for N in (0, 1, 7, 511, 1025, 3001):
-        x, weights = rng.normal(size=(N, 6)).astype(dtype), np.random.default_rng(1)
-        kept, h = iter(recorded("portable", layers, weights, dtype)[1]), x
-        for layer, activation, inputs, outputs in layers:
-            if layer == 1:
-                *w, b = next(kept)
-                args = (In(h), Out((N, outputs)), In(np.array(w)), In(b), activation)
-                name, sizes, rest = "Linear_updateOutput", (N, inputs, outputs), ()
-            else:
-                name, args, rest = (
-                    KERNELS[layer],
-                    (In(h), Out(h.shape)),
-                    ((0.25, -0.5) * (layer == 2)),
-                )
-                sizes = (N, inputs) if layer > 4 else (h.size,)
-            h = call("portable", dtype, name, *sizes, *args, *rest)[0]
-        for isa in BUILDS:
-            steps, alive = recorded(isa, layers, np.random.default_rng(1), dtype)
-            for threads in THREADS:
-                args = (N, len(layers), steps, In(x), Out((N, 5)))
-                got = call(isa, dtype, "Program_updateOutput", *args, threads=threads, offset=1)
-                same_bytes(got[0], h, f"{isa} {N} rows, {threads} threads, {len(alive)} weights")
-
-
-@pytest.mark.parametrize("isa", BUILDS)
-def test_a_program_refuses_what_does_not_fit(isa, rng):
-    good, x = [(1, 0, 6, 4), (3, 0, 4, 4)], InOut(np.ones(8, F32))
-    cases = {(-1, 2, 1): good, (2, 0, 1): good, (2, 2, 0): good, (2**62, 2, 1): good}
-    cases[1, 2, 1] = [(1, 0, 6, 4), (3, 0, 5, 5)]  # widths that do not meet
-    for (N, count, threads), layers in cases.items():
-        steps, _ = recorded(isa, layers, rng, F32)
-        args = (N, count, steps, x, InOut(np.ones(8, F32)))
-        call(isa, F32, "Program_updateOutput", *args, threads=threads, status=_native.EINVAL)
-
-
 # ---- refusals ----
 
 X, Y = InOut(np.ones(4, F32)), InOut(np.ones(4, F32))

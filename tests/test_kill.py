@@ -60,6 +60,7 @@ def path(tmp_path):
     return tmp_path / "fit.safetensors"
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments():
     """tests/tools/kill.py --kills 200 is the full campaign."""
     lines: list[str] = []

@@ -58,6 +58,9 @@ def test_the_result_is_pytorchs():
     y = X @ torch.tensor(random.standard_normal((6, 2)))
     y = y + 0.1 * torch.tensor(random.standard_normal((40, 2)))
     layer = torch.nn.Linear(6, 2).double()
+    with torch.no_grad():  # from the same weights: the module's own are another in every run
+        layer.weight.copy_(torch.tensor(model[0].weight.data.T))
+        layer.bias.copy_(torch.tensor(model[0].bias.data))
     theirs = torch.optim.LBFGS(
         layer.parameters(), max_iter=100, tolerance_change=1e-14, line_search_fn="strong_wolfe"
     )

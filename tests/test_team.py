@@ -1,4 +1,4 @@
-"""Threads that share a batch (csrc/generic/team.h): the bits of one thread, and of the modules."""
+"""Threads that share a batch (csrc/program/share.h): the bits of one thread, and of the modules."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 import nnlite as nn
 from nnlite import _native
-from nnlite.training import program as program_module
+from nnlite.program import network as networks
 from nnlite.training.eager import Eager
 from nnlite.training.program import Program, compiled
 from nnlite.training.rows import Rows
@@ -20,9 +20,9 @@ ROWS, BATCH, IN, OUT = 577, 200, 37, 7
 
 
 @pytest.fixture(autouse=True)
-def teams_of_seven(monkeypatch):
+def seven_cores(monkeypatch):
     """As on a machine of seven cores."""
-    monkeypatch.setattr(program_module, "MOST_THREADS", 7)
+    monkeypatch.setattr(networks, "available_cores", lambda: 7)
 
 
 def plain(dtype):
@@ -40,7 +40,7 @@ def two_layers(dtype):
 
 def no_layer_above(dtype):
     """One Linear alone, whose activation is the output's."""
-    return nn.Sequential(nn.Linear(IN, 5 * OUT, dtype=dtype), nn.Sigmoid())
+    return nn.Sequential(nn.Linear(IN, 12 * OUT, dtype=dtype), nn.Sigmoid())
 
 
 def separate_activations(dtype):
@@ -104,7 +104,7 @@ def made(name, dtype):
     model, loss, optimizer, weighted = CASES[name]
     nn.manual_seed(3)
     network, criterion = model(dtype), loss()
-    columns = 5 * OUT if isinstance(criterion, nn.MSELoss) else None
+    columns = 12 * OUT if isinstance(criterion, nn.MSELoss) else None
     return network, criterion, optimizer(network.parameters()), data(columns, dtype, weighted)
 
 
@@ -138,7 +138,8 @@ def eager(model, loss, optimizer, rows):
 @pytest.mark.parametrize("order", ["as they lie", "shuffled"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", CASES)
-def test_any_number_of_threads(name, dtype, order):
+def test_any_number_of_threads(name, dtype, order, monkeypatch):
+    monkeypatch.setattr(networks, "SHARED_BYTES", 1 << 24)  # also what is larger than a cache
     rows = None if order == "as they lie" else np.random.default_rng(1).permutation(ROWS)
     values, sums, training = trained(program, name, dtype, 1, rows)
     assert training.shared == 1
@@ -149,27 +150,27 @@ def test_any_number_of_threads(name, dtype, order):
     assert trained(eager, name, dtype, 2, rows)[:2] == (values, sums)
 
 
-def test_what_is_too_small_or_cannot_be_cut_is_not_shared():
+def threads_of(model, rows):
+    """Threads that share a batch of so many rows, of two."""
     nn.set_num_threads(2)
+    x, y = np.ones((rows, IN), np.float32), np.zeros(rows, np.int64)
+    optimizer = nn.optim.SGD(model.parameters(), 0.1)
+    runner = compiled(model, nn.SoftmaxCE(), optimizer, Rows(x, y), rows, True)
+    runner.run(Rows(x, y), None, 0, 1, nn.training.rows.Sums())
+    return runner.training.shared
 
-    def threads_of(model, rows):
-        x = np.ones((rows, IN), np.float32)
-        optimizer = nn.optim.SGD(model.parameters(), 0.1)
-        runner = compiled(model, nn.SoftmaxCE(), optimizer, Rows(x, np.zeros(rows, np.int64)), rows,
-                          True)  # fmt: skip
-        runner.run(Rows(x, np.zeros(rows, np.int64)), None, 0, 1, nn.training.rows.Sums())
-        return runner.training.shared
 
+def test_what_is_shared(monkeypatch):
     assert threads_of(plain(np.float32), 200) == 2
+    first = nn.Sequential(nn.Tanh(), nn.Linear(IN, 97), nn.Dropout(0.5), nn.Linear(97, 300),
+                          nn.Linear(300, 3))  # fmt: skip
+    assert threads_of(first, 203) == 2  # any widths, any first layer, any number of rows
     assert threads_of(plain(np.float32), 15) == 1  # rows
-    narrow = nn.Sequential(nn.Linear(IN, 31), nn.ReLU(), nn.Linear(31, 300), nn.Linear(300, 3))
-    assert threads_of(narrow, 200) == 1  # columns
-    odd = nn.Sequential(nn.Linear(IN, 97), nn.Dropout(0.5), nn.Linear(97, 300), nn.Linear(300, 3))
-    assert threads_of(odd, 200) == 1  # a mask is drawn four elements at a time
-    first = nn.Sequential(nn.Tanh(), nn.Linear(IN, 300), nn.Linear(300, 3))
-    assert threads_of(first, 200) == 1  # begins without weights
+    assert threads_of(nn.Sequential(nn.Linear(IN, 3)), 200) == 1  # work
     large = nn.Sequential(nn.Linear(IN, 2000), nn.ReLU(), nn.Linear(2000, 300))
     assert threads_of(large, 64) == 1  # its products are worth threads of their own
+    monkeypatch.setattr(networks, "available_cores", lambda: 1)
+    assert threads_of(plain(np.float32), 200) == 1
 
 
 @pytest.mark.parametrize("threads", [1, 2])

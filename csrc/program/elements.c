@@ -5,6 +5,8 @@
  * 1. Maximum and minimum of equal numbers (0 and -0) give the second, NaN in either gives NaN. */
 #ifndef NNL_GENERIC_PASS
 
+#include "small_code.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -25,16 +27,56 @@ static nnl_operand operand(const nnl_work *w, int slot, int64_t unit) {
     return (nnl_operand){w->at[slot], w->call->slot[slot].stride, unit};
 }
 
-/* Computes one line of n elements. */
-typedef void nnl_line(int64_t n, char *out, int64_t out_step, const char *a, int64_t a_step,
-                      const char *b, int64_t b_step, const char *c, int64_t c_step);
+/* Computes n contiguous elements. */
+typedef void nnl_line(int64_t n, void *out, const void *a, const void *b, const void *c);
 
 typedef struct {
     const nnl_work *w;
     nnl_operand out, a, b, c;
     nnl_line *line;
-    int64_t lines; /* of the last axis */
 } nnl_lines;
+
+/* Elements that are brought together where an operand's do not lie side by side. */
+#define NNL_CHUNK 256
+
+static void gather(char *to, const char *from, int64_t step, int64_t unit, int64_t n) {
+    if (unit == 8) {
+        for (int64_t i = 0; i < n; i++) memcpy(to + i * 8, from + i * step * 8, 8);
+    } else if (unit == 4) {
+        for (int64_t i = 0; i < n; i++) memcpy(to + i * 4, from + i * step * 4, 4);
+    } else {
+        for (int64_t i = 0; i < n; i++) to[i] = from[i * step];
+    }
+}
+
+static void scatter(char *to, int64_t step, const char *from, int64_t unit, int64_t n) {
+    for (int64_t i = 0; i < n; i++) memcpy(to + i * step * unit, from + i * unit, (size_t)unit);
+}
+
+/* Where the n elements of an operand lie side by side: as they are, or gathered. */
+static const void *side_by_side(const nnl_operand *x, const char *at, char *room, int64_t n) {
+    if (x->stride[3] == 1) return at;
+    gather(room, at, x->stride[3], x->unit, n);
+    return room;
+}
+
+/* n elements of a line. */
+static void run_line(const nnl_lines *l, int64_t n, char *out, const char *a, const char *b,
+                     const char *c) {
+    _Alignas(NNL_ALIGNMENT) char room[4][NNL_CHUNK * sizeof(double)];
+    bool plain =
+        l->out.stride[3] == 1 && l->a.stride[3] == 1 && l->b.stride[3] == 1 && l->c.stride[3] == 1;
+    int64_t most = plain ? n : NNL_CHUNK;
+    for (int64_t i = 0; i < n; i += most) {
+        int64_t part = nnl_min(most, n - i);
+        const void *x = side_by_side(&l->a, a + i * l->a.stride[3] * l->a.unit, room[1], part);
+        const void *y = side_by_side(&l->b, b + i * l->b.stride[3] * l->b.unit, room[2], part);
+        const void *z = side_by_side(&l->c, c + i * l->c.stride[3] * l->c.unit, room[3], part);
+        char *to = out + i * l->out.stride[3] * l->out.unit;
+        l->line(part, l->out.stride[3] == 1 ? to : room[0], x, y, z);
+        if (l->out.stride[3] != 1) scatter(to, l->out.stride[3], room[0], l->out.unit, part);
+    }
+}
 
 static const char *line_of(const nnl_operand *x, const int64_t *at) {
     const int64_t *s = x->stride;
@@ -46,9 +88,8 @@ static void run_lines(void *context, int64_t begin, int64_t end) {
     const int64_t *size = l->w->size;
     for (int64_t i = begin; i < end; i++) {
         const int64_t at[3] = {i / (size[1] * size[2]), i / size[2] % size[1], i % size[2]};
-        l->line(size[3], (char *)line_of(&l->out, at), l->out.stride[3], line_of(&l->a, at),
-                l->a.stride[3], line_of(&l->b, at), l->b.stride[3], line_of(&l->c, at),
-                l->c.stride[3]);
+        run_line(l, size[3], (char *)(uintptr_t)line_of(&l->out, at), line_of(&l->a, at),
+                 line_of(&l->b, at), line_of(&l->c, at));
     }
 }
 
@@ -59,60 +100,40 @@ static const char *element_of(const nnl_operand *x, int64_t i) {
 /* A part of the only line. */
 static void run_part(void *context, int64_t begin, int64_t end) {
     const nnl_lines *l = context;
-    l->line(end - begin, (char *)element_of(&l->out, begin), l->out.stride[3],
-            element_of(&l->a, begin), l->a.stride[3], element_of(&l->b, begin), l->b.stride[3],
-            element_of(&l->c, begin), l->c.stride[3]);
+    run_line(l, end - begin, (char *)(uintptr_t)element_of(&l->out, begin),
+             element_of(&l->a, begin), element_of(&l->b, begin), element_of(&l->c, begin));
 }
 
 static int each(const nnl_work *w, nnl_operand out, nnl_operand a, nnl_operand b, nnl_operand c,
                 nnl_line *line) {
     nnl_lines l = {.w = w, .out = out, .a = a, .b = b, .c = c, .line = line};
-    l.lines = w->size[0] * w->size[1] * w->size[2];
-    if (l.lines == 1) {
+    int64_t lines = w->size[0] * w->size[1] * w->size[2];
+    if (lines == 1) {
         nnl_parallel_for(w->size[3], NNL_GRAIN_CHEAP, w->threads, run_part, &l);
         return NNL_OK;
     }
     int64_t grain = nnl_ceil_div(NNL_GRAIN_CHEAP, nnl_max(w->size[3], 1));
-    nnl_parallel_for(l.lines, grain, w->threads, run_lines, &l);
+    nnl_parallel_for(lines, grain, w->threads, run_lines, &l);
     return NNL_OK;
 }
 
 typedef unsigned char mask;
 
-/* The loop of a line; the usual steps are constants, so that their loops become vectors. */
-#define NNL_LINE(name, A, B, C, OUT, formula)                                               \
-    static void name(int64_t n, char *out, int64_t out_step, const char *a, int64_t a_step, \
-                     const char *b, int64_t b_step, const char *c, int64_t c_step) {        \
-        OUT *restrict o = (OUT *)out;                                                       \
-        const A *p = (const A *)a;                                                          \
-        const B *q = (const B *)b;                                                          \
-        const C *r = (const C *)c;                                                          \
-        (void)q, (void)r, (void)b_step, (void)c_step;                                       \
-        if (out_step == 1 && a_step == 1 && b_step == 1 && c_step == 1) {                   \
-            for (int64_t i = 0; i < n; i++) {                                               \
-                const A x = p[i];                                                           \
-                const B y = q[i];                                                           \
-                const C z = r[i];                                                           \
-                (void)y, (void)z;                                                           \
-                o[i] = (OUT)(formula);                                                      \
-            }                                                                               \
-        } else if (out_step == 1 && a_step == 1 && b_step == 0) {                           \
-            const B y = *q;                                                                 \
-            for (int64_t i = 0; i < n; i++) {                                               \
-                const A x = p[i];                                                           \
-                const C z = r[i * c_step];                                                  \
-                (void)y, (void)z;                                                           \
-                o[i] = (OUT)(formula);                                                      \
-            }                                                                               \
-        } else {                                                                            \
-            for (int64_t i = 0; i < n; i++) {                                               \
-                const A x = p[i * a_step];                                                  \
-                const B y = q[i * b_step];                                                  \
-                const C z = r[i * c_step];                                                  \
-                (void)y, (void)z;                                                           \
-                o[i * out_step] = (OUT)(formula);                                           \
-            }                                                                               \
-        }                                                                                   \
+/* The loop of an operation; in place is allowed. */
+#define NNL_LINE(name, A, B, C, OUT, formula)                                             \
+    static void name(int64_t n, void *out, const void *a, const void *b, const void *c) { \
+        OUT *o = out;                                                                     \
+        const A *p = a;                                                                   \
+        const B *q = b;                                                                   \
+        const C *r = c;                                                                   \
+        (void)q, (void)r;                                                                 \
+        for (int64_t i = 0; i < n; i++) {                                                 \
+            const A x = p[i];                                                             \
+            const B y = q[i];                                                             \
+            const C z = r[i];                                                             \
+            (void)y, (void)z;                                                             \
+            o[i] = (OUT)(formula);                                                        \
+        }                                                                                 \
     }
 
 NNL_LINE(not_line, mask, mask, mask, mask, !x)
@@ -128,9 +149,6 @@ static int masks(const nnl_work *w, int second, nnl_line *line) {
 #define NNL_GENERIC_FILE "program/elements.c"
 #include "dtype.h"
 #else
-
-/* In place is allowed where steps are equal: `restrict` would then be a lie, so o is not. */
-#define restrict
 
 NNL_LINE(T_(copy_line), real, real, real, real, x)
 NNL_LINE(T_(add_line), real, real, real, real, x + y)
@@ -153,8 +171,6 @@ NNL_LINE(T_(less_line), real, real, real, mask, x < y)
 NNL_LINE(T_(less_equal_line), real, real, real, mask, x <= y)
 NNL_LINE(T_(where_line), mask, real, real, real, x ? y : z)
 NNL_LINE(T_(from_mask_line), mask, mask, mask, real, x)
-
-#undef restrict
 
 #define NNL_EACH1(name, in, out)                                            \
     int NNL_(op_##name)(const nnl_work *w) {                                \

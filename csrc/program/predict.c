@@ -48,13 +48,18 @@ static void T_(own_table)(const T_(prediction) *g, void **table, char *memory) {
     }
 }
 
+/* Where the rows of worker w begin: masks of Dropout are drawn four elements at a time. */
+static int64_t T_(first_row)(const T_(prediction) *g, int64_t w) {
+    if (w == g->workers) return g->N;
+    return (g->N / g->workers * w + nnl_min(w, g->N % g->workers)) / 4 * 4;
+}
+
 /* Each worker's share of the rows, block by block. */
 static void T_(run_workers)(void *context, int64_t begin, int64_t end) {
     T_(prediction) *g = context;
     const nnl_program *p = g->p;
     for (int64_t w = begin; w < end; w++) {
-        int64_t row = g->N / g->workers * w + nnl_min(w, g->N % g->workers);
-        int64_t stop = row + g->N / g->workers + (w < g->N % g->workers);
+        int64_t row = T_(first_row)(g, w), stop = T_(first_row)(g, w + 1);
         char *memory = g->memory + w * g->bytes;
         void **table = (void **)memory;
         T_(own_table)(g, table, memory + g->first);

@@ -10,6 +10,8 @@
  * sum: Higham, "The accuracy of floating point summation" (1993). */
 #ifndef NNL_GENERIC_PASS
 
+#include "small_code.h"
+
 #include <string.h>
 
 #include "base.h"
@@ -105,8 +107,9 @@ static void T_(first_parts)(void *context, int64_t begin, int64_t end) {
     }
 }
 
-/* size: outer, n, inner, 1. */
+/* size: outer, n, inner, 1. Of nothing there is no extremum. */
 static int T_(reduce)(const nnl_work *w, bool largest, nnl_task *task) {
+    if (w->size[1] == 0 && task != T_(sum_parts) &&w->size[0] * w->size[2] > 0) return NNL_EINVAL;
     nnl_reduction_work r = {w->at[NNL_A], w->at[NNL_OUT], w->size[1], w->size[2], largest};
     int64_t each = nnl_max(r.n * r.inner, 1);
     nnl_parallel_for(w->size[0], nnl_ceil_div(NNL_GRAIN_CHEAP, each), w->threads, task, &r);

@@ -2,7 +2,7 @@
  *
  * A program is a list of calls over a table of buffers. Sizes that count rows of the batch are given
  * for one row and multiplied here, so one program serves every batch. The schedules around it
- * (Training.c) choose rows, blocks and threads and know no layer. */
+ * (predict.c, train.c) choose rows, blocks and threads and know no layer. */
 #ifndef NNL_GENERIC_PASS
 
 #include "small_code.h"
@@ -25,8 +25,17 @@ static const uint8_t flags_of[] = {
 /* True when a call may be computed for some rows of the batch alone. */
 bool nnl_by_row(const nnl_call *c) { return c->by_row && flags_of[c->op] & NNL_OP_ROWS; }
 
-static bool call_ok(const nnl_call *c, int64_t buffers, int64_t rows) {
-    if (c->op < 0 || c->op >= NNL_OP_COUNT_OF_ALL || c->batch < 0 || c->batch > 15) return false;
+/* Inputs that a call must have: all of an operation's, but of products and losses, which have a second
+ * output, the first two. */
+static const uint8_t inputs_of[] = {
+#define NNL_INPUTS(name, function, inputs, outputs, flags) \
+    [NNL_OP_##name] = outputs > 1 ? 2 : inputs,
+    NNL_OPS(NNL_INPUTS)
+#undef NNL_INPUTS
+};
+
+/* Sizes whose products fit. */
+static bool sizes_ok(const nnl_call *c, int64_t rows) {
     int64_t total = 1;
     for (int i = 0; i < NNL_CALL_AXES; i++) {
         if (!nnl_size_ok(c->size[i], c->batch >> i & 1 ? rows : 1, 1)) return false;
@@ -34,17 +43,42 @@ static bool call_ok(const nnl_call *c, int64_t buffers, int64_t rows) {
         if (!nnl_size_ok(total, size, sizeof(double))) return false;
         total *= size;
     }
+    return true;
+}
+
+/* Buffers that there are, where the operation needs them. */
+static bool slots_ok(const nnl_call *c, int64_t buffers) {
     for (int i = 0; i < NNL_CALL_SLOTS; i++) {
-        if (c->slot[i].buffer < -1 || c->slot[i].buffer >= buffers) return false;
+        bool needed = i == NNL_OUT || (i >= NNL_A && i < NNL_A + inputs_of[c->op]);
+        if (c->slot[i].buffer < (needed ? 0 : -1) || c->slot[i].buffer >= buffers) return false;
     }
     return true;
 }
 
+static bool call_ok(const nnl_call *c, const nnl_program *p, int64_t rows) {
+    if (c->op < 0 || c->op >= NNL_OP_COUNT_OF_ALL || c->batch < 0 || c->batch > 15) return false;
+    if (!sizes_ok(c, rows) || !slots_ok(c, p->buffers)) return false;
+    bool product = c->op == NNL_OP_GEMM && c->size[0] == 1 && !(c->batch & 1);
+    if (c->op == NNL_OP_GEMM && c->slot[NNL_OUT2].buffer >= 0 && !product) return false;
+    if (c->weight && (!product || c->batch != 8 || c->weight < 0 || c->weight > p->buffers)) {
+        return false;
+    }
+    return c->op != NNL_OP_DROPOUT || (c->integer >= 0 && c->integer < p->counter_count);
+}
+
+/* True when every call is of an operation, has the buffers that it needs, and sizes that fit into
+ * int64_t, for a batch of so many rows. How large buffers are, what offsets and strides reach, and
+ * whether a buffer is bound to memory the maker of the program answers for. */
 bool nnl_program_ok(const nnl_program *p, int64_t rows) {
-    if (p->count < 0 || p->buffers < 0 || rows < 0) return false;
+    if (p->count < 0 || p->buffers < 0 || p->counter_count < 0 || rows < 0) return false;
     if (p->checked && *p->checked > rows) return true;
+    const int32_t ends[] = {p->input, p->target, p->weight, p->output, p->loss};
+    for (int i = 0; i < 5 && p->count > 0; i++) {
+        if (ends[i] < -1 || ends[i] >= p->buffers) return false;
+    }
+    if (p->mark < 0 || p->mark > p->count) return false;
     for (int64_t i = 0; i < p->count; i++) {
-        if (!call_ok(&p->calls[i], p->buffers, rows)) return false;
+        if (!call_ok(&p->calls[i], p, rows)) return false;
     }
     if (p->checked) *p->checked = rows + 1;
     return true;

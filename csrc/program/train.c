@@ -289,7 +289,10 @@ NNL_API int NNL_(Training_evaluate)(nnl_training *t, const nnl_data *data, nnl_s
                                     int threads) {
     nnl_sums found = {0};
     nnl_program *p = t->measure;
-    if (!t->forward || !p) return NNL_EINVAL;
+    if (!t->forward || !p || p->loss < 0 || data->rows < 0 ||
+        !nnl_program_ok(p, nnl_min(NNL_EVALUATION_ROWS, data->rows))) {
+        return NNL_EINVAL;
+    }
     for (int64_t row = 0; row < data->rows; row += NNL_EVALUATION_ROWS) {
         if (nnl_stopped()) return NNL_EINTR;
         int64_t N = nnl_min(NNL_EVALUATION_ROWS, data->rows - row);

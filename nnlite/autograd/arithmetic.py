@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import _check
 from .foreign import named_function, refuse
 from .operation import (
     Elementwise,
@@ -335,7 +336,7 @@ class Maximum(_Choice):
     """The larger of a and b; at ties the gradient goes to a. NaN in either gives NaN."""
 
     instruction = "MAXIMUM"
-    forward = np.maximum
+    forward: Any = np.maximum
     numpy = "np.maximum({0}, {1})"
 
     @staticmethod
@@ -347,7 +348,7 @@ class Minimum(_Choice):
     """The smaller of a and b; at ties the gradient goes to a. NaN in either gives NaN."""
 
     instruction = "MINIMUM"
-    forward = np.minimum
+    forward: Any = np.minimum
     numpy = "np.minimum({0}, {1})"
 
     @staticmethod
@@ -355,15 +356,54 @@ class Minimum(_Choice):
         return less_equal(a, b)
 
 
+class AtLeast(Maximum):
+    """The larger of x and a limit with a gradient: of 0 and -0 it is x that stays, as in Clip."""
+
+    name = "maximum"
+    numpy = "np.maximum({1}, {0})"
+
+    @staticmethod
+    def forward(x: Any, limit: Any) -> Any:
+        return np.maximum(limit, x)
+
+    @staticmethod
+    def lower(low: Any, inputs: list[Any], out: Any) -> Any:
+        return low.each("MAXIMUM", *inputs[::-1])
+
+
+class AtMost(Minimum):
+    """The smaller of x and a limit with a gradient: of 0 and -0 it is x that stays, as in Clip."""
+
+    name = "minimum"
+    numpy = "np.minimum({1}, {0})"
+
+    @staticmethod
+    def forward(x: Any, limit: Any) -> Any:
+        return np.minimum(limit, x)
+
+    @staticmethod
+    def lower(low: Any, inputs: list[Any], out: Any) -> Any:
+        return low.each("MINIMUM", *inputs[::-1])
+
+
 class Clip(Elementwise):
-    """x limited to [low, high], which broadcast; dx = g where low <= x <= high, else 0."""
+    """x limited to [low, high], which broadcast; dx = g where low <= x <= high, else 0: also where
+    x is NaN, as in PyTorch. NaN stays, and where a limit is NaN the value is."""
 
     keeps_inputs = True
-    numpy = "np.clip({0}, {p0}, {p1})"
+
+    @staticmethod
+    def numpy(x: Any, low: Any, high: Any) -> Any:
+        line = "{0}" if low is None else "np.maximum({p0}, {0})"
+        return (line if high is None else f"np.minimum({{p1}}, {line})"), {}
 
     @staticmethod
     def forward(x: Any, low: Any, high: Any) -> Any:
-        return np.clip(x, low, high)
+        if x.dtype.kind != "f":
+            return np.clip(x, low, high)
+        if low is not None:  # of 0 and -0 it is x that stays; in np.clip it depends
+            x = np.maximum(low, x)
+        return x if high is None else np.minimum(high, x)
 
     @staticmethod
     def vjp(g: Any, need: Any, x: Any, low: Any, high: Any) -> Any:
@@ -371,11 +411,10 @@ class Clip(Elementwise):
 
     @staticmethod
     def inside(x: Any, low: Any, high: Any) -> Any:
-        if low is None or high is None:
-            outside = greater(x, high) if low is None else less(x, low)
-        else:
-            outside = logical_or(less(x, low), greater(x, high))
-        return logical_not(outside)
+        if low is None:
+            return less_equal(x, high)
+        above = greater_equal(x, low)
+        return above if high is None else logical_and(above, less_equal(x, high))
 
     @staticmethod
     def lower(low: Any, inputs: list[Any], out: Any, smallest: Any, largest: Any) -> Any:
@@ -391,6 +430,7 @@ class Clip(Elementwise):
 
 add, sub, mul, div = binary(Add), binary(Sub), binary(Mul), binary(Div)
 maximum, minimum = named_function(binary(Maximum)), named_function(binary(Minimum))
+_at_least, _at_most = binary(AtLeast), binary(AtMost)
 _power = binary(Power)
 neg, abs, square = unary(Neg), unary(Abs), unary(Square)
 reciprocal, sqrt = unary(Reciprocal), unary(Sqrt)
@@ -444,7 +484,10 @@ def where(condition: Any, a: Any, b: Any) -> Any:
     """
     if not on_graph(condition, a, b):
         return np.where(condition, a, b)
-    condition = as_tensor(condition)._data if on_graph(condition) else condition
+    if on_graph(condition):
+        condition = as_tensor(condition)._data
+    elif type(condition) is not np.ndarray:
+        _check.unmasked("where", "condition", condition)
     a, b = operand(a), operand(b)
     if a is NotImplemented or b is NotImplemented:
         raise TypeError("where: a, b: expected Tensors, arrays or numbers")
@@ -468,16 +511,19 @@ def clip(x: Any, low: Any = None, high: Any = None, **unknown: Any) -> Any:
         raise ValueError("clip: low, high: expected at least one limit, got None for both")
     low, high = (as_tensor(v) if on_graph(v) else v for v in (low, high))
     if any(type(v) is Tensor and v._edge is not None for v in (low, high)):
-        x = x if low is None else maximum(x, low)  # the gradient of a limit: where it was chosen
-        return x if high is None else minimum(x, high)
-    low, high = (
-        v if v is None or type(v) in (int, float) else np.asarray(value_of(v)) for v in (low, high)
-    )
+        x = x if low is None else _at_least(x, low)  # the gradient of a limit: where it was chosen
+        return x if high is None else _at_most(x, high)
+    low, high = (v if v is None or type(v) in (int, float) else _limit(v) for v in (low, high))
     if on_graph(x):
         x = as_tensor(x)
         dtype = np.result_type(x.dtype, *[v for v in (low, high) if v is not None])
         x = x if dtype == x.dtype else astype(x, dtype)
     return apply(Clip, x, params=(low, high))
+
+
+def _limit(value: Any) -> np.ndarray:
+    _check.unmasked("clip", "limit", value)
+    return np.asarray(value_of(value))
 
 
 class _Mask(Operation):

@@ -502,6 +502,9 @@ def stack(tensors: Any, axis: int = 0, **unknown: Any) -> Any:
     for i, x in enumerate(tensors):
         if x.shape != tensors[0].shape:
             raise ValueError(f"stack: tensor {i} has shape {x.shape}, tensor 0 {tensors[0].shape}")
+    ndim = tensors[0].ndim + 1
+    if type(axis) is int and not -ndim <= axis < ndim:
+        raise ValueError(f"stack: axis {axis} does not exist; the result has {ndim} dimensions")
     return concatenate([unsqueeze(x, axis) for x in tensors], axis)
 
 

@@ -77,7 +77,7 @@ def run(threads: int | None, seconds: float, progress: Progress) -> dict[str, di
 
 
 def _requirements(name: str, known: set[str]) -> set[str]:
-    """The installed distributions that one needs, and it; extras are left out."""
+    """The installed distributions that one needs, and it; without extras and Windows's own."""
     name = re.sub(r"[-_.]+", "-", name).lower()
     try:
         required = metadata.requires(name) or []
@@ -86,7 +86,7 @@ def _requirements(name: str, known: set[str]) -> set[str]:
     if name not in known:
         known.add(name)
         for line in required:
-            if "extra ==" not in line:
+            if not re.search("extra ==|Windows|win32", line):
                 _requirements(re.split(r"[^\w.-]", line, maxsplit=1)[0], known)
     return known
 

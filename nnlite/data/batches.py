@@ -123,7 +123,7 @@ class BatchSource:
 
     def _converted(self, number: int, pair: Any) -> Pair:
         """One batch in the model's dtypes; refuses what does not fit the first."""
-        where = f"batch {number}"
+        where = f"batch {number + 1}"  # people count from 1
         if pair is _NONE:
             raise ValueError("source: X: the iterable of batches gave none; check that it has some")
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:

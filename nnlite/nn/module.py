@@ -68,14 +68,29 @@ class Module(Named):
             state.tape.attribute_set(self, name)
         if isinstance(value, (Parameter, Module)) or isinstance(before, (Parameter, Module)):
             Structure.token = object()
+            if value is not before:
+                if isinstance(value, Parameter):
+                    value._homes += 1
+                if isinstance(before, Parameter):
+                    before._homes -= 1
+                    before._lost = f"{type(self).__name__}.{name}"
 
     def __call__(self, *args: Any, **named: Any) -> Any:
-        for x in args:
-            if type(x) is not np.ndarray and on_graph(x):
-                if state.mode & RECORD:
-                    state.tape.depends_on(self)
-                return in_block(type(self).__name__, self.forward, *args, **named)
-        return self.forward(*args, **named)
+        try:
+            for x in args:
+                if type(x) is not np.ndarray and on_graph(x):
+                    if state.mode & RECORD:
+                        state.tape.depends_on(self)
+                    return in_block(type(self).__name__, self.forward, *args, **named)
+            return self.forward(*args, **named)
+        except TypeError:
+            count = len(args) + len(named)
+            if count == 1 or type(self).forward is not Module.forward:
+                raise
+        raise TypeError(
+            f"{type(self).__name__}: expected one argument, x, got {count}; a module of your own "
+            "may have a forward of several"
+        )
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """The output for a batch of rows; in training mode keeps what backward needs.

@@ -97,6 +97,9 @@ class Parameter(Expression, Named):
         ("data", "grad", "requires_grad", "name", "shape", "dtype", "size"),
     )
 
+    _homes = 0  # attributes of modules that hold it, of those that were set
+    _lost = ""  # the last one that was given another value
+
     def __init__(self, data: Any, name: str = "parameter", *, requires_grad: bool = True) -> None:
         if not isinstance(name, str):
             raise TypeError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,8 @@ class Sequential(Module):
     """
 
     _unnamed = "layers"
+    if TYPE_CHECKING:  # no setting: a subclass may have layer1
+        layers: tuple[Module, ...]
 
     def __init__(self, *modules: Module) -> None:
         for index, module in enumerate(modules):
@@ -45,9 +47,18 @@ class Sequential(Module):
                         f"Sequential: {part!r} stands at {first} and again at {index}; "
                         "make a second module for the second place"
                     )
-        self.layers = tuple(modules)
+        vars(self)["layers"] = ()
+        super().__setattr__("layers", tuple(modules))
         self._plan = self._steps()
         gather(self.parameters())
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "layers":
+            raise AttributeError(
+                "Sequential: layers is fixed; make another of them, nn.Sequential(*layers), whose "
+                "layers keep their weights"
+            )
+        super().__setattr__(name, value)
 
     def config(self) -> dict[str, Any]:
         return {"layers": list(self.layers)}

@@ -14,6 +14,7 @@ from .._names import OPTIMIZER, Named
 from .._settings import settings
 from ..autograd.node import tick
 from ..autograd.tensor import Tensor
+from ..nn.module import Structure
 from ..nn.parameter import Parameter, Segment, aligned_zeros, padded, segments
 
 
@@ -122,6 +123,7 @@ class Optimizer(Named):
         self.state = {}
         self.initial_lr = self._number("lr", lr)
         self._segments: list[Segment] = []
+        self._structure: Any = None  # Structure.token when the parameters were last looked at
         self._arenas: list[Any] = []  # of all parameters, when the segments were found
         self._missed = [0] * len(self.parameters)  # steps for which each was frozen
         self._frozen, self._since = [False] * len(self.parameters), 0  # which are, since which step
@@ -206,7 +208,13 @@ class Optimizer(Named):
 
     def segments(self) -> list[Segment]:
         """The trained parameters as they lie in the arenas now, parted where weight decay
-        differs."""
+        differs.
+
+        Raises:
+            ValueError: a parameter is no longer its module's.
+        """
+        if self._structure is not Structure.token:
+            self._require_held()
         if not self._arenas or any(arena.retired for arena in self._arenas):
             self._native_segments = None
             self._count_missed()
@@ -214,6 +222,18 @@ class Optimizer(Named):
             self._segments = segments(self.parameters, lambda p: (*self._decay(p), missed[id(p)]))
             self._arenas = list({id(p._arena): p._arena for p in self.parameters}.values())
         return self._segments
+
+    def _require_held(self) -> None:
+        """Raises where a module got another parameter in the place of one that is trained here."""
+        token = Structure.token
+        for p in self.parameters:
+            if p._lost and p._homes <= 0:
+                raise ValueError(
+                    f"{type(self).__name__}: the parameter {p._lost} was replaced by another after "
+                    "the optimiser was made, which still has the old one; make the optimiser anew "
+                    "from model.parameters(), or set the values: parameter.data = array"
+                )
+        self._structure = token
 
     def _count_missed(self) -> None:
         """Adds the steps since the last look to the parameters that were frozen meanwhile."""
@@ -342,7 +362,7 @@ class Optimizer(Named):
         numbers = _native.optimizer_numbers(self._numbers)
         return {
             **vars(self), "_segments": [], "_arenas": [], "_native_segments": None,
-            "_numbers": numbers,
+            "_structure": None, "_numbers": numbers,
         }  # fmt: skip
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:

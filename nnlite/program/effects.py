@@ -44,6 +44,17 @@ class Effects:
         self._modules = [(m, {k: (v, _contents(v)) for k, v in vars(m).items()}) for m in modules]
         self._numpy, self._python = np.random.get_state(), random.getstate()
 
+    def interrupted(self) -> None:
+        """Sets back what the library changes; what the user's code did stays, as after Ctrl-C
+        anywhere else."""
+        for part, before in self._modules:
+            space = vars(part)
+            for name in CHANGES & (before.keys() | space.keys()):
+                if name in before:
+                    space[name] = before[name][0]
+                else:
+                    del space[name]
+
     def undone(self) -> Effect | None:
         """Sets all back as it was; the first change that is the user's, or None."""
         found = None

@@ -81,8 +81,13 @@ class Recording:
         kept = Effects(modules)
         try:
             found, tape = recording(lambda: call(**arrays), rows)
-        finally:
-            effect = kept.undone()
+        except KeyboardInterrupt:
+            kept.interrupted()
+            raise
+        except BaseException:
+            kept.undone()
+            raise
+        effect = kept.undone()
         if effect is not None:
             raise Unsupported(effect.reason(tape))
         return found, arrays, tape

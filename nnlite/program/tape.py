@@ -169,9 +169,9 @@ def _is_users(file: str) -> bool:
 
 
 def user_line() -> str:
-    """Where the innermost call of the user's code stands: "file:line", or ""."""
+    """Where the innermost call of the recorded code of the user stands: "file:line", or ""."""
     frame: Any = sys._getframe(1)
-    while frame is not None:
+    while frame is not None and frame.f_code is not recording.__code__:
         name = frame.f_code.co_filename
         if _is_users(name):
             return f"{name}:{frame.f_lineno}"

@@ -21,8 +21,9 @@ from .. import _check
 from ..autograd.node import enable_grad
 from ..autograd.operation import as_tensor, on_graph
 from ..autograd.tensor import Tensor, wrap
-from ..nn.activations import LogSoftmax, Sigmoid, Softmax
+from ..nn.activations import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from ..nn.dropout import Dropout
+from ..nn.linear import Linear
 from ..nn.losses import Loss, NLLLoss, SoftmaxCE
 from ..nn.module import Module
 from ..nn.sequential import Sequential
@@ -227,7 +228,7 @@ def _binds(function: Any, places: int, *names: str) -> bool:
 # ---- layers that do what the loss does ----
 
 _SOFTMAX = "takes the softmax of logits itself, and of probabilities it learns badly"
-_FIXES = {
+_FIXES: dict[tuple[Any, Any], str] = {
     (Softmax, SoftmaxCE): f"which {_SOFTMAX}: remove the layer",
     (Sigmoid, SoftmaxCE): "which takes logits of any size, not numbers from 0 to 1: remove the "
     "layer",
@@ -238,18 +239,23 @@ _FIXES = {
     (Sigmoid, NLLLoss): "which takes logarithms of probabilities: remove the layer and use "
     "SoftmaxCE, or put LogSoftmax in its place",
 }
+for _kind_before in (Linear, ReLU, Tanh):
+    _FIXES[_kind_before, NLLLoss] = (
+        "which takes logarithms of probabilities: put LogSoftmax after the layer, or use SoftmaxCE"
+    )
 
 
 def warn_of_twice(model: Module, loss: Loss) -> bool:
-    """Warns where the model's last layer does what the loss does too; whether it did."""
+    """Warns where the last layer does what the loss does too, or not what it needs; whether."""
     place, layer = _last("model", model)
     own: Any = type(layer)
-    kind = next((k for k in (Softmax, Sigmoid, LogSoftmax) if isinstance(layer, k)), None)
+    kinds = (Softmax, Sigmoid, LogSoftmax, Linear, ReLU, Tanh)
+    kind: Any = next((k for k in kinds if isinstance(layer, k)), None)
     if kind is None or own._run is not kind._run or own.forward is not Module.forward:
         return False
     fixes = [text for (k, c), text in _FIXES.items() if k is kind and isinstance(loss, c)]
     fix = fixes[0] if fixes else None
-    if fix is None and "logits" in repr(loss).lower():
+    if fix is None and kind in kinds[:3] and "logits" in repr(loss).lower():
         fix = "which by its name takes logits: remove the layer"
     if fix is None:
         return False

@@ -97,12 +97,9 @@ class Program:
         )
         try:
             return [Step(*parts)]
-        except Unsupported as general:
+        except Unsupported:
             sizes = {min(self.batch, len(rows.x)), len(rows.x) % self.batch} - {0}
-            try:
-                return [Step(*parts, rows=n) for n in sorted(sizes, reverse=True)]
-            except Unsupported:
-                raise general from None
+            return [Step(*parts, rows=n) for n in sorted(sizes, reverse=True)]
 
     def _buffer(self, label: str, *shape: int, dtype: Any = None) -> np.ndarray:
         made = aligned_zeros(math.prod(shape), np.dtype(dtype or self.dtype))

@@ -23,6 +23,7 @@
 #include "base.h"
 #include "generic/grain.h"
 #include "openmp.h"
+#include "ops.h"
 #include "vec/vec.h"
 
 #define SEED 20240229
@@ -121,6 +122,9 @@ static const int64_t edge_sizes[] = {0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 
 
 /* What inputs are made of; see `fill` in golden_pass.h. */
 enum kind { PLAIN, SPECIAL, SPARSE, DENORMAL, BITS };
+
+/* What the calls of golden_graph.h name. */
+enum place { P_OUT, P_A, P_B, P_C, P_CLASSES, P_WEIGHTS, P_NUMBER, P_ZERO, P_MASK, P_PLACES };
 
 #define NNL_GENERIC_FILE "../tests/tools/golden_pass.h"
 #include "dtype.h"

@@ -214,36 +214,51 @@ static uint64_t T_(run_sgd)(int variant, int threads) {
 
 /* ---- programs, rows of a batch, random numbers ---- */
 
+/* The buffer of x > 0.1 ? x : -0.5, where NaN stays. */
+static int32_t T_(threshold_calls)(T_(list) *l, int32_t x, int64_t width) {
+    real *numbers = T_(inout)(2, PLAIN, 0);
+    numbers[0] = (real)0.1, numbers[1] = (real)-0.5;
+    int32_t limit = T_(bound)(l, numbers, 0), value = T_(bound)(l, numbers + 1, 0);
+    int32_t mask = T_(buffer)(l, width, 1), out = T_(buffer)(l, width, sizeof(real));
+    nnl_call *calls[] = {T_(add_call)(l, NNL_OP_LESS_EQUAL, mask, x, limit, -1),
+                         T_(add_call)(l, NNL_OP_WHERE, out, mask, value, x)};
+    for (int i = 0; i < 2; i++) {
+        calls[i]->size[3] = width;
+        calls[i]->batch = 8;
+        calls[i]->by_row = 1;
+        for (int slot = 0; slot < 5; slot++) T_(walk)(calls[i], slot, 0, 0, 0, slot != 3);
+    }
+    return out;
+}
+
 /* A program with every layer; variant 0: it ends in SoftMax, 1: in LogSoftMax. */
 static uint64_t T_(run_program)(int variant, int threads) {
     static const int64_t row_counts[] = {0, 1, 2, 17, 100, 1100};
     real *weight[3] = {T_(in)(20 * 33, PLAIN, 1), T_(in)(33 * 17, PLAIN, 2), T_(in)(170, PLAIN, 3)};
     real *bias[2] = {T_(in)(33, PLAIN, 4), T_(in)(10, PLAIN, 5)};
-    const nnl_step steps[] = {
-        {.layer = NNL_LINEAR,
-         .activation = NNL_RELU,
-         .inputs = 20,
-         .outputs = 33,
-         .weight = weight[0],
-         .bias = bias[0]},
-        {.layer = NNL_LAYER_TANH, .inputs = 33, .outputs = 33},
-        {.layer = NNL_DROPOUT, .inputs = 33, .outputs = 33, .rate = 0.5},
-        {.layer = NNL_LINEAR, .inputs = 33, .outputs = 17, .weight = weight[1]},
-        {.layer = NNL_THRESHOLD, .inputs = 17, .outputs = 17, .threshold = 0.1, .value = -0.5},
-        {.layer = NNL_LINEAR,
-         .activation = NNL_SIGMOID,
-         .inputs = 17,
-         .outputs = 10,
-         .weight = weight[2],
-         .bias = bias[1]},
-        {.layer = NNL_LAYER_SIGMOID, .inputs = 10, .outputs = 10},
-        {.layer = variant ? NNL_LOGSOFTMAX : NNL_SOFTMAX, .inputs = 10, .outputs = 10},
+    T_(layer) layers[] = {
+        {.op = NNL_OP_GEMM, .activation = NNL_RELU, .in = 20, .out = 33},
+        {.op = NNL_OP_TANH, .in = 33, .out = 33},
+        {.op = NNL_OP_DROPOUT, .in = 33, .out = 33}, /* passes its input on */
+        {.op = NNL_OP_GEMM, .in = 33, .out = 17},
+        {.op = NNL_OP_GEMM, .activation = NNL_SIGMOID, .in = 17, .out = 10},
+        {.op = NNL_OP_SIGMOID, .in = 10, .out = 10},
+        {.op = variant ? NNL_OP_LOG_SOFTMAX : NNL_OP_SOFTMAX, .in = 10, .out = 10},
     };
+    layers[0].weight = weight[0], layers[0].bias = bias[0];
+    layers[3].weight = weight[1];
+    layers[4].weight = weight[2], layers[4].bias = bias[1];
+    T_(list) *l = T_(new_list)(0);
+    nnl_program *p = &l->p;
+    p->input = T_(bound)(l, NULL, 20 * sizeof(real));
+    int32_t x4 = T_(forward_calls)(l, layers, 4, p->input, false);
+    p->output = T_(forward_calls)(l, layers + 4, 3, T_(threshold_calls)(l, x4, 17), false);
+    l->own[p->output] = 0;
     uint64_t h = HASH_START;
     for (uint32_t i = 0; i < 6; i++) {
         int64_t N = row_counts[i];
         real *x = T_(in)(N * 20, PLAIN, 10 + i), *y = T_(out)(N * 10);
-        must(NNL_(Program_updateOutput)(N, 8, steps, x, y, threads));
+        must(NNL_(Program_predict)(p, N, x, y, threads));
         h = T_(hash)(h, y, N * 10);
     }
     return h;
@@ -299,7 +314,7 @@ static uint64_t T_(run_wrong)(int variant, int threads) {
         NNL_(Optimizer_update)(1, &(nnl_segment){4, x, y, {NULL}, 0, 0},
                                &(nnl_optimizer){.rule = NNL_RULE_SGD, .momentum = 1}, 1),
         NNL_(gather_rows)(2, 2, 2, x, target, y, &bad),
-        NNL_(Program_updateOutput)(1, 0, NULL, x, y, 1),
+        NNL_(Program_predict)(&(nnl_program){.count = -1}, 1, x, y, 1),
         NNL_(roofline_fma)(100, &flops, 1), /* the count of operations depends on the build */
     };
     for (size_t i = 0; i < sizeof status / sizeof *status; i++) h = hash_int(h, status[i]);
@@ -348,8 +363,8 @@ static const group T_(layer_groups)[] = {
     {"Dropout_updateGradInput", T_(run_dropout), 1},
     {"SGD_update", T_(run_sgd), 0},
     {"SGD_update momentum", T_(run_sgd), 1},
-    {"Program_updateOutput SoftMax", T_(run_program), 0},
-    {"Program_updateOutput LogSoftMax", T_(run_program), 1},
+    {"Program_predict SoftMax", T_(run_program), 0},
+    {"Program_predict LogSoftMax", T_(run_program), 1},
     {"gather_rows", T_(run_gather), 0},
     {"random_uniform random_normal", T_(run_random), 0},
     {"wrong arguments", T_(run_wrong), 0},

@@ -107,6 +107,7 @@ static real *T_(inout)(int64_t n, enum kind kind, uint32_t step) {
     return x;
 }
 
+#include "golden_calls.h"
 #include "golden_gemm.h"
 #include "golden_layers.h"
 #include "golden_optim.h"
