@@ -23,6 +23,7 @@ static uint64_t thread_number(void) { return 0; }
 
 static int (*ask)(void);     /* written when the binding is loaded */
 static uint64_t main_thread; /* the only one that asks */
+static _Atomic(bool) called; /* once at least, by any thread */
 
 /* One object, whose address is looked up once in a function. */
 struct nnl_thread {
@@ -38,7 +39,10 @@ NNL_API void nnl_watch(int (*asked)(void), uint64_t thread) {
 
 void nnl_set_main_thread(void) { main_thread = thread_number(); }
 
+NNL_API int nnl_was_called(void) { return atomic_load(&called); }
+
 void nnl_begin_entry(nnl_entry *call) {
+    if (!atomic_load_explicit(&called, memory_order_relaxed)) atomic_store(&called, true);
     nnl_thread *me = &this_thread;
     call->mode = nnl_enter_mode();
     call->outer = me->call;

@@ -226,8 +226,15 @@ const char *nnl_build_isa(void);
 /* Compiler name and version. */
 const char *nnl_build_compiler(void);
 
-/* Where threads come from: "own pool", "OpenMP", or "none". */
-const char *nnl_build_threads(void);
+/* Where the threads of this extension come from: its own pool (the default, in a build that has it),
+ * OpenMP, or nowhere. `openmp` is the runner of csrc/openmp.h, or 0. To be set before any thread has
+ * called; NNL_EINVAL where the build lacks it. */
+enum nnl_threading { NNL_THREADING_NONE = 0, NNL_THREADING_POOL = 1, NNL_THREADING_OPENMP = 2 };
+int nnl_get_threading(void);
+int nnl_set_threading(int threading, uintptr_t openmp);
+
+/* 1 when one of the functions below has been called by way of the binding, else 0. */
+int nnl_was_called(void);
 
 /* 1 when this processor and operating system can run a build by that name, else 0. */
 int nnl_cpu_supports(const char *isa);

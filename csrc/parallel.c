@@ -1,11 +1,12 @@
 /* parallel.c: cuts work into pieces for threads. The only file that knows where threads come from:
- * the pool of pool.c (NNL_THREADS_POOL), OpenMP (_OPENMP), or nowhere. */
+ * the pool of pool.c, OpenMP (openmp.c, a library of its own), or nowhere. */
 #include "parallel.h"
 
 #include <stdatomic.h>
 
 #include "base.h"
 #include "entry.h"
+#include "openmp.h"
 #include "pool.h"
 
 #if defined(__unix__) || defined(__APPLE__)
@@ -29,25 +30,45 @@ __attribute__((constructor)) static void guard_fork(void) {
 enum { forked_child = 0 };
 #endif
 
-NNL_API const char *nnl_build_threads(void) {
+/* Where threads come from, and OpenMP's runner; written before the first region. */
 #if defined(NNL_THREADS_POOL)
-    return "own pool";
-#elif defined(_OPENMP)
-    return "OpenMP";
+static int threading = NNL_THREADING_POOL;
 #else
-    return "none";
+static int threading = NNL_THREADING_NONE;
 #endif
+static nnl_openmp_run *run_openmp;
+
+NNL_API int nnl_get_threading(void) { return threading; }
+
+NNL_API int nnl_set_threading(int kind, uintptr_t openmp) {
+    switch (kind) {
+#if defined(NNL_THREADS_POOL)
+        case NNL_THREADING_POOL: break;
+#endif
+        case NNL_THREADING_NONE: break;
+        case NNL_THREADING_OPENMP:
+            if (openmp) break;
+            return NNL_EINVAL;
+        default: return NNL_EINVAL;
+    }
+    run_openmp = (nnl_openmp_run *)openmp;
+    threading = kind;
+    return NNL_OK;
 }
 
 static void run(int pieces, nnl_piece *piece, void *context) {
 #if defined(NNL_THREADS_POOL)
-    nnl_pool_run(pieces, piece, context);
-#else
-#if defined(_OPENMP)
-#pragma omp parallel for schedule(static, 1) num_threads(pieces)
+    if (threading == NNL_THREADING_POOL) {
+        nnl_pool_run(pieces, piece, context);
+        return;
+    }
 #endif
-    for (int i = 0; i < pieces; i++) piece(context, i);
-#endif
+    run_openmp(pieces, piece, context, nnl_stopped);
+}
+
+/* True where all pieces are one: no other thread is to be had. */
+static bool alone(int64_t pieces) {
+    return pieces <= 1 || forked_child || threading == NNL_THREADING_NONE;
 }
 
 /* Work cut into contiguous ranges of chunks of `grain` items, one range a piece. */
@@ -86,7 +107,7 @@ void nnl_parallel_for(int64_t count, int64_t grain, int threads, nnl_task *task,
     grain = nnl_max(grain, 1);
     int64_t chunks = nnl_ceil_div(count, grain);
     int64_t pieces = nnl_min(nnl_min(chunks, threads), NNL_POOL_PIECES);
-    if (pieces <= 1 || forked_child) {
+    if (alone(pieces)) {
         run_task(task, context, 0, count, grain);
         return;
     }
@@ -115,7 +136,7 @@ static void run_items(void *context, int64_t piece) {
 void nnl_parallel_each(int64_t count, int threads, nnl_task *task, void *context) {
     int64_t pieces = nnl_min(nnl_min(count, threads), NNL_POOL_PIECES);
     items all = {count, task, context, nnl_this_entry(), 0};
-    if (pieces <= 1 || forked_child) {
+    if (alone(pieces)) {
         run_items(&all, 0);
     } else {
         run((int)pieces, run_items, &all);

@@ -80,14 +80,6 @@ static bool take_piece(void) {
     return false;
 }
 
-static void relax(void) {
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
 static bool work_is_there(void) {
     return has_piece(atomic_load_explicit(&ticket, memory_order_relaxed));
 }
@@ -100,7 +92,7 @@ static bool look_out(bool (*happened)(void), double seconds) {
     do {
         for (int i = 0; i < LOOKS; i++) {
             if (happened()) return true;
-            relax();
+            nnl_relax();
         }
     } while (nnl_seconds() < end);
     return false;

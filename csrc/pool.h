@@ -4,6 +4,15 @@
 
 #include <stdint.h>
 
+/* For loops that wait for another thread: gives way to the core's other one. */
+static inline void nnl_relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
 /* One piece of a region's work. */
 typedef void nnl_piece(void *context, int64_t piece);
 

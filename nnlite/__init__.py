@@ -9,7 +9,14 @@ __version__ = "0.1.0"
 from typing import TYPE_CHECKING
 
 from . import autograd, functional
-from ._config import get_num_threads, manual_seed, set_num_threads, show_config
+from ._config import (
+    get_num_threads,
+    get_threading,
+    manual_seed,
+    set_num_threads,
+    set_threading,
+    show_config,
+)
 from ._lazy import later
 from .autograd import Tensor, no_grad, tensor
 from .autograd.blocks import function
@@ -102,6 +109,7 @@ __all__ = [
     "function",
     "functional",
     "get_num_threads",
+    "get_threading",
     "init",
     "jit_program",
     "load",
@@ -111,6 +119,7 @@ __all__ = [
     "optim",
     "save",
     "set_num_threads",
+    "set_threading",
     "show_config",
     "tensor",
 ]

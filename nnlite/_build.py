@@ -2,8 +2,10 @@
 
 csrc/nnlite.h is the only declaration of the C interface: `declarations` reads the binding's `cdef`
 from it. Every build starts from an empty directory, so changed flags or headers never meet old
-objects. Environment: `NNLITE_THREADS=pool|openmp|none` says where threads come from (default: the
-pool of csrc/pool.c), `NNLITE_SANITIZE=1` adds address and undefined-behaviour sanitizers, and
+objects. Environment: `NNLITE_THREADS=pool|openmp|none` leaves only this source of threads in the
+build (default: the pool of csrc/pool.c in the kernels, and OpenMP in an extension of its own,
+`nnlite._openmp`, where the compiler has it; the same variable chooses between them when Python
+starts: _threads.py), `NNLITE_SANITIZE=1` adds address and undefined-behaviour sanitizers, and
 `NNLITE_ISAS=portable,avx2` builds only these instruction sets.
 """
 
@@ -45,7 +47,8 @@ ISAS_OF_MACHINE = {
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
 SANITIZERS += ["-fno-omit-frame-pointer", "-g1"]
 
-# For each choice of NNLITE_THREADS: compiler flags, and a program that must run with them.
+# For each choice of NNLITE_THREADS: compiler flags, and a program that must run with them. Default
+# first, as in nnlite/_threads.py.
 THREADS = {
     "pool": (
         ["-pthread", "-DNNL_THREADS_POOL"],
@@ -167,20 +170,23 @@ def runs(command: list[str], program: str, flags: list[str]) -> bool:
         return compiled.returncode == 0 and subprocess.run([str(binary)]).returncode == 0
 
 
-def thread_flags(command: list[str]) -> list[str]:
-    """The flags for threads; none, and serial kernels, where the compiler has no POSIX threads."""
+def threadings(command: list[str]) -> list[str]:
+    """What there is to take threads from: those of THREADS that the compiler makes."""
     asked = os.environ.get("NNLITE_THREADS")
     if asked not in (None, *THREADS):
         raise SystemExit(f"NNLITE_THREADS: expected one of {', '.join(THREADS)}; got {asked!r}")
-    flags, probe = THREADS[asked or "pool"]
-    if runs(command, probe, flags):
-        return flags
-    if asked:
-        raise SystemExit(
-            f"NNLITE_THREADS={asked}: a program made with {' '.join(flags)} fails here"
-        )
-    print("nnlite: the compiler has no working POSIX threads: building without threads")
-    return []
+    found = []
+    for name in [asked] if asked else THREADS:
+        flags, probe = THREADS[name]
+        if runs(command, probe, flags):
+            found.append(name)
+        elif asked:
+            raise SystemExit(
+                f"NNLITE_THREADS={asked}: a program made with {' '.join(flags)} fails here"
+            )
+        else:
+            print(f"nnlite: a program made with {' '.join(flags)} fails here: building without")
+    return found
 
 
 def fresh_folder() -> str:
@@ -194,7 +200,8 @@ def extensions() -> list[Any]:
     """One cffi extension per instruction set."""
     import cffi
 
-    threads = thread_flags(compiler())
+    kinds = threadings(compiler())
+    threads = THREADS["pool"][0] if "pool" in kinds else []
     sanitize = SANITIZERS if os.environ.get("NNLITE_SANITIZE") == "1" else []
     strip = ["-Wl,-s"] if sys.platform == "linux" else []
     header = (CSRC / "nnlite.h").read_text()
@@ -214,7 +221,27 @@ def extensions() -> list[Any]:
             extra_link_args=["-lm", *threads, *(sanitize or strip)],
         )
         made.append(builder.distutils_extension(fresh_folder()))
+    if "openmp" in kinds:
+        made.append(openmp_extension(sanitize, sanitize or strip))
     return made
+
+
+def openmp_extension(compiling: list[str], linking: list[str]) -> Any:
+    """The extension that alone needs OpenMP's library, for all instruction sets."""
+    import cffi
+
+    flags, _ = THREADS["openmp"]
+    builder = cffi.FFI()
+    builder.cdef("uintptr_t nnl_openmp_start(void);")
+    builder.set_source(
+        "nnlite._openmp",
+        '#include "openmp.h"',
+        sources=["csrc/openmp.c"],
+        include_dirs=["csrc"],
+        extra_compile_args=[*FLAGS, *flags, *compiling],
+        extra_link_args=[*flags, *linking],
+    )
+    return builder.distutils_extension(fresh_folder())
 
 
 def setup_arguments() -> dict[str, Any]:

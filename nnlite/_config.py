@@ -11,7 +11,7 @@ from numbers import Integral
 
 import numpy as np
 
-from . import _native
+from . import _native, _threads
 
 
 def available_cores() -> int:
@@ -63,6 +63,37 @@ def set_num_threads(n: int) -> None:
 def get_num_threads() -> int:
     """The largest number of threads that a kernel may use."""
     return _State.threads
+
+
+def set_threading(kind: str) -> None:
+    """Chooses where the threads of kernels come from, once, before the first kernel has run.
+
+    Results do not depend on it. The environment variable NNLITE_THREADS chooses in the same way
+    when Python starts. The pool's caller never waits for a thread that the system does not run;
+    OpenMP's threads are for programs that share them, and follow its own variables (OMP_PROC_BIND,
+    OMP_WAIT_POLICY).
+
+    Args:
+        kind: "pool" (nnlite's own threads, the default), "openmp" or "none" (the caller alone).
+
+    Raises:
+        TypeError: kind is not a string.
+        ValueError: kind is another word, or is not in this installation.
+        RuntimeError: a kernel has run already: anything was computed, a layer's initial weights
+            included.
+        ImportError: OpenMP's library is not on this machine.
+    """
+    if not isinstance(kind, str):
+        raise TypeError(f"set_threading: kind: expected a string, got {type(kind).__name__}")
+    if kind not in _threads.KINDS:
+        names = ", ".join(_threads.KINDS)
+        raise ValueError(f"set_threading: kind: expected one of {names}; got {kind!r}")
+    _native.set_threading(kind)
+
+
+def get_threading() -> str:
+    """Where the threads of kernels come from: "pool", "openmp" or "none"."""
+    return _native.get_threading()
 
 
 def manual_seed(n: int) -> None:
@@ -156,13 +187,16 @@ def show_config() -> str:
     from . import __version__
 
     facts = _native.build_facts()
+    threading, built = get_threading(), _native.threadings()
     threads = f"{get_num_threads()} of {available_cores()} cores"
+    if threading == "none":
+        threads = "1 (built without threads)" if built == ["none"] else "1 (threading is none)"
     lines = {
         "nnlite": __version__,
         "kernels": f"{facts['isa']} (built: {', '.join(facts['builds'])}; "
         f"this processor runs: {', '.join(facts['supported'])})",
-        "threads": {"none": "1 (built without threads)"}.get(facts["threads"], threads),
-        "OpenMP": {"OpenMP": "yes", "none": "no"}.get(facts["threads"], "no: threads of its own"),
+        "threads": threads,
+        "threading": f"{threading} (built: {', '.join(built)}; NNLITE_THREADS chooses)",
         "compiler": facts["compiler"],
         "processor": processor(),
         "Python": platform.python_version(),

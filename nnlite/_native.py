@@ -2,7 +2,8 @@
 
 Each installed extension `nnlite._kernels_<isa>` is the same C source compiled for one instruction
 set; all give the same bits. The best one that the processor runs is loaded once, at import;
-`NNLITE_ISA=portable|avx2|avx512|neon` picks another. No other file touches `ffi` or `lib`.
+`NNLITE_ISA=portable|avx2|avx512|neon` picks another, and `NNLITE_THREADS=pool|openmp|none` where
+threads come from (_threads.py). No other file touches `ffi` or `lib`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy as np
+
+from . import _threads
 
 BEST_FIRST = ("avx512", "avx2", "neon", "portable")
 SUFFIX = {"_f32": np.dtype(np.float32), "_f64": np.dtype(np.float64)}
@@ -78,8 +81,57 @@ _loaded: dict[str, Build] = {}
 def load_build(isa: str) -> Build:
     """Loads a build by name, beside any other; the caller makes sure that the processor runs it."""
     if isa not in _loaded:
-        _loaded[isa] = Build(isa)
+        _loaded[isa] = build = Build(isa)
+        if _threading.kind:
+            _threading.apply(build)
     return _loaded[isa]
+
+
+class _Threading:
+    """Where the threads of all loaded builds come from."""
+
+    kind = ""  # of _threads.KINDS; nothing yet: the builds' own default
+    openmp = 0  # the address of its runner
+    has_pool = False
+
+    def apply(self, build: Build) -> None:
+        numbers = {"pool": "POOL", "openmp": "OPENMP", "none": "NONE"}
+        number = getattr(build.lib, f"NNL_THREADING_{numbers[self.kind]}")
+        if build.common.set_threading(number, self.openmp) != build.lib.NNL_OK:
+            raise ImportError(f"the {build.isa} kernels have no threads from {self.kind!r}")
+
+    def choose(self, kind: str) -> None:
+        if kind == "openmp" and not self.openmp:
+            self.openmp = _threads.load_openmp()
+        self.kind = kind
+        for build in _loaded.values():
+            self.apply(build)
+
+
+_threading = _Threading()
+
+
+def set_threading(kind: str) -> None:
+    """Takes threads from there: one of _threads.KINDS."""
+    operation = f"set_threading: kind: {kind!r}"
+    _threads.require(operation, kind, _threading.has_pool, ValueError)
+    if any(build.common.was_called() for build in _loaded.values()):
+        raise RuntimeError(
+            f"set_threading: kernels have run already, with threads from {_threading.kind!r}: call "
+            "set_threading right after `import nnlite`, before anything is computed (a layer's "
+            f"initial weights are), or start Python with {_threads.VARIABLE}={kind}"
+        )
+    _threading.choose(kind)
+
+
+def get_threading() -> str:
+    """Where threads come from: one of _threads.KINDS."""
+    return _threading.kind
+
+
+def threadings() -> list[str]:
+    """Those of _threads.KINDS that this installation has, the default first."""
+    return _threads.built(_threading.has_pool)
 
 
 def _choose() -> Build:
@@ -137,6 +189,8 @@ def _listen(build: Build) -> None:
 
 try:
     _build = _choose()
+    _threading.has_pool = _build.common.get_threading() == _build.lib.NNL_THREADING_POOL
+    _threading.choose(_threads.from_environment(_threading.has_pool))
     _listen(_build)
 except ImportError as error:
     if not _from_command_line():
@@ -309,12 +363,12 @@ def raise_kept() -> None:
 
 
 def build_facts() -> dict[str, Any]:
-    """What the loaded extension was compiled with."""
+    """What the loaded extension was compiled with, and where its threads come from."""
     return {
         "isa": ISA,
         "builds": builds(),
         "supported": supported(),
-        "threads": _build.text(common.build_threads()),
+        "threads": {"pool": "own pool", "openmp": "OpenMP"}.get(_threading.kind, "none"),
         "compiler": _build.text(common.build_compiler()),
     }
 

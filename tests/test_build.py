@@ -87,22 +87,24 @@ def test_probe_of_a_compiler(tmp_path):
 def test_the_choice_of_threads(monkeypatch, tmp_path, capsys):
     command = BUILD["compiler"]()
     monkeypatch.setenv("NNLITE_THREADS", "none")
-    assert BUILD["thread_flags"](command) == []
+    assert BUILD["threadings"](command) == ["none"]
     monkeypatch.setenv("NNLITE_THREADS", "many")
     with pytest.raises(SystemExit, match="NNLITE_THREADS: expected one of pool, openmp, none"):
-        BUILD["thread_flags"](command)
+        BUILD["threadings"](command)
+    monkeypatch.setenv("NNLITE_THREADS", "pool")
+    assert BUILD["threadings"](command) == ["pool"]
     monkeypatch.delenv("NNLITE_THREADS")
-    assert BUILD["thread_flags"](command) == ["-pthread", "-DNNL_THREADS_POOL"]
+    assert BUILD["threadings"](command)[::2] == ["pool", "none"]  # and OpenMP, where there is one
 
     refuses = tmp_path / "cc"  # a compiler that knows neither way to threads
     refuses.write_text(f'#!/bin/sh\ncase "$*" in *-pthread*|*-fopenmp*) exit 1;; esac\n'
                        f'exec {" ".join(command)} "$@"\n')  # fmt: skip
     refuses.chmod(0o755)
-    assert BUILD["thread_flags"]([str(refuses)]) == []
-    assert "building without threads" in capsys.readouterr().out
+    assert BUILD["threadings"]([str(refuses)]) == ["none"]
+    assert "made with -fopenmp fails here: building without" in capsys.readouterr().out
     monkeypatch.setenv("NNLITE_THREADS", "openmp")
     with pytest.raises(SystemExit, match="NNLITE_THREADS=openmp: a program made with -fopenmp"):
-        BUILD["thread_flags"]([str(refuses)])
+        BUILD["threadings"]([str(refuses)])
 
 
 def test_show_config(capsys):
@@ -165,9 +167,10 @@ sys.exit(os.waitstatus_to_exitcode(status))
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.parametrize("isa", BUILDS)
-def test_a_forked_child_computes_the_same(isa):
+@pytest.mark.parametrize("threading", _native.threadings())
+def test_a_forked_child_computes_the_same(isa, threading):
     ignore = "import warnings; warnings.simplefilter('ignore', DeprecationWarning)\n"
-    found = run_python(ignore + FORK, NNLITE_ISA=isa)
+    found = run_python(ignore + FORK, NNLITE_ISA=isa, NNLITE_THREADS=threading)
     assert found.returncode == 0, found.stderr
 
 

@@ -12,7 +12,8 @@
  *     golden gemm            groups whose name contains the word
  *     golden --supports ISA  exit status 0 when this processor runs such a build
  *
- * Without a line, for they tell builds apart: nnl_build_isa nnl_build_compiler nnl_build_threads. */
+ * Without a line, for they tell builds apart: nnl_build_isa nnl_build_compiler nnl_was_called
+ * nnl_get_threading nnl_set_threading. */
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -21,6 +22,7 @@
 
 #include "base.h"
 #include "generic/grain.h"
+#include "openmp.h"
 #include "ops.h"
 #include "vec/vec.h"
 
@@ -172,6 +174,9 @@ static void run_groups(const group *list, size_t count, const char *type, const 
 int main(int argc, char **argv) {
     if (argc == 3 && strcmp(argv[1], "--supports") == 0) return !nnl_cpu_supports(argv[2]);
     const char *word = argc > 1 ? argv[1] : NULL;
+#if defined(_OPENMP)
+    must(nnl_set_threading(NNL_THREADING_OPENMP, nnl_openmp_start()));
+#endif
     RUN(common_groups, "-");
     RUN(gemm_groups_f32, "f32");
     RUN(layer_groups_f32, "f32");
