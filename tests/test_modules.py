@@ -382,3 +382,32 @@ def test_threads_setting():
     for n in (1, 7, 1024, np.int64(3)):
         nn.set_num_threads(n)
         assert nn.get_num_threads() == n and type(nn.get_num_threads()) is int
+
+
+class Pair(nn.Module):
+    """Two modules, one after another."""
+
+    def __init__(self) -> None:
+        self.first, self.second = nn.Linear(4, 3), nn.Linear(3, 3)
+
+    def forward(self, x):
+        return self.second(self.first(x))
+
+
+def test_predict_looks_once_for_a_program(monkeypatch):
+    """A model without a program is not recorded again for rows of the same kind; for other rows,
+    and once it has other modules, it is."""
+    asked = []
+    monkeypatch.setattr("nnlite.nn.module._predictor", lambda model, x: asked.append(x.shape))
+    model = Pair()
+    x = np.ones((2, 4), np.float32)
+    first = model.first(x)
+    for _ in range(3):
+        same_bytes(model.predict(x), model.second(first))
+    assert asked == [(2, 4)]
+    assert model.predict(x[:0]).shape == (0, 3)
+    assert asked == [(2, 4), (0, 4)]
+    model.second = nn.ReLU()
+    for _ in range(3):
+        same_bytes(model.predict(x), np.maximum(first, 0))
+    assert asked == [(2, 4), (0, 4), (2, 4)]

@@ -26,7 +26,7 @@ PREDICT_ROWS = 4096  # rows of one chunk of predict, unless told otherwise
 _HOLDERS = (list, tuple, dict, set, frozenset, deque)
 
 # Attributes that hold no parts: what forward keeps, what is recorded, names of buffers.
-_INNER = frozenset({"_saved", "_forwards", "_program", "_plan", "_buffers"})
+_INNER = frozenset({"_saved", "_forwards", "_program", "_refused", "_plan", "_buffers"})
 
 
 class Structure:
@@ -57,6 +57,7 @@ class Module(Named):
     _saved: Any = None  # [what the last forward kept], empty once it was taken
     _forwards = 0  # forwards since the last backward
     _program: Any = None  # of predict
+    _refused: Any = None  # the rows last found to have no program
     recorded: tuple[str, ...] = ()  # settings that a program holds, and that may change
     _unnamed = ""  # first word of children's names that the names of their parameters leave out
     _buffers: dict[str, bool] = {}  # name -> whether files hold it  # noqa: RUF012
@@ -493,7 +494,9 @@ class Module(Named):
         nothing."""
         program = self._program
         if program is None or not program.takes(x) or not program.current():
-            program = vars(self)["_program"] = _predictor(self, x)
+            kind = (Structure.token, x.dtype, x.shape[1:], len(x) > 0)
+            program = None if self._refused == kind else _predictor(self, x)
+            vars(self)["_refused" if program is None else "_program"] = program or kind
         return self._call(x, False) if program is None else program.run(x, _State.threads)
 
     # Looks and copies.
@@ -506,7 +509,8 @@ class Module(Named):
         return f"{type(self).__name__}({self._describe()})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in vars(self).items() if k not in ("_saved", "_forwards", "_program")}
+        found = ("_saved", "_forwards", "_program", "_refused")
+        return {k: v for k, v in vars(self).items() if k not in found}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
