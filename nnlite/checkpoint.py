@@ -17,6 +17,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -39,7 +40,7 @@ from ._safe_header import CheckpointError
 from ._tree import Classes, Packer, Unpacker
 from .nn.module import Module
 from .optim import Optimizer
-from .training.finite import require_finite
+from .training.finite import ADVICE, not_finite
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -93,7 +94,8 @@ def save(
         ValueError: the parts do not belong together, or their description is too large; or nn.load
             could not make the model again. With classes of your own it is made once to find out.
         FloatingPointError: an optimiser or trainer is saved, and a weight or a state of the
-            optimiser is infinite or NaN. A model alone keeps the bits that it has.
+            optimiser is infinite or NaN. A model alone keeps the bits that it has, with a
+            RuntimeWarning.
         OSError: the file cannot be written. The old file is as it was, whatever is raised.
 
     Notes:
@@ -109,8 +111,11 @@ def save(
     optimizer = _checked_optimizer("save", model, optimizer, trainer)
     if extra is not None and not isinstance(extra, Mapping):
         raise TypeError(f"save: extra: expected a dict, got {_check.describe(extra)}")
-    if optimizer is not None:  # a training; a model alone may hold what it likes
-        require_finite("save", model, optimizer)
+    found = not_finite(model, optimizer)
+    if found and optimizer is not None:
+        raise FloatingPointError(f"save: {found}. {ADVICE}")
+    if found:
+        warnings.warn(f"save: {found}; the file keeps them as they are", RuntimeWarning, 2)
     arrays = {name: np.asarray(a, order="C") for name, a in model._state_arrays().items()}
     for name in arrays:
         if "/" in name or name == "__metadata__":

@@ -390,3 +390,12 @@ def test_to_find_out_changes_nothing():
     nn.manual_seed(3)
     assert first[0] == np.random.rand()
     same_bytes(first[1], nn.Linear(2, 2).weight.data)
+
+
+def test_a_module_that_holds_itself():
+    """By whatever way round: named, where the recursion would have no end."""
+    inner, outer = nn.ModuleList([nn.Linear(2, 2)]), nn.ModuleDict()
+    outer["inner"] = inner
+    inner.append(outer)
+    with pytest.raises(ValueError, match=r"ModuleDict: inner\.1 is a module that it is part of"):
+        list(outer.parameters())

@@ -278,7 +278,8 @@ class Module(Named):
         """(name, parameter), each parameter once, in the order of the modules.
 
         Raises:
-            ValueError: two have one name, as by the keys 1 and "1" of a dict.
+            ValueError: two have one name, as by the keys 1 and "1" of a dict; or a module holds
+                itself.
         """
         seen: set[int] = set()
         names: set[str] = set()
@@ -293,12 +294,19 @@ class Module(Named):
                 names.add(name)
                 yield name, p
 
-    def _all_parameters(self, prefix: str) -> Iterator[tuple[str, Parameter]]:
+    def _all_parameters(
+        self, prefix: str, outer: tuple[Module, ...] = ()
+    ) -> Iterator[tuple[str, Parameter]]:
+        if any(self is module for module in outer):
+            raise ValueError(
+                f"{type(outer[0]).__name__}: {prefix[:-1]} is a module that it is part of; a model "
+                "has no circles: pass the outer module as an argument where it is needed"
+            )
         for name, value in self._parts():
             if isinstance(value, Parameter):
                 yield prefix + name, value
         for name, child in self.children():
-            yield from child._all_parameters(f"{prefix}{name}.")
+            yield from child._all_parameters(f"{prefix}{name}.", (*outer, self))
 
     # Buffers.
 

@@ -149,13 +149,13 @@ class Sequential(Module):
     def __iter__(self) -> Any:
         return iter(self.layers)
 
-    def _all_parameters(self, prefix: str) -> Any:
+    def _all_parameters(self, prefix: str, outer: tuple[Module, ...] = ()) -> Any:
         for index, module in enumerate(self.layers):
-            yield from module._all_parameters(f"{prefix}{index}.")
+            yield from module._all_parameters(f"{prefix}{index}.", (*outer, self))
         for name, part in self._parts():  # of a subclass
             if not name.startswith("layers."):
                 if isinstance(part, Module):
-                    yield from part._all_parameters(f"{prefix}{name}.")
+                    yield from part._all_parameters(f"{prefix}{name}.", (*outer, self))
                 else:
                     yield prefix + name, part
 

@@ -38,13 +38,6 @@ def not_finite(model: Module, optimizer: Optimizer | None) -> str | None:
     return found or None
 
 
-def require_finite(operation: str, model: Module, optimizer: Optimizer | None) -> None:
-    """Raises FloatingPointError where weights or states are not finite."""
-    found = not_finite(model, optimizer)
-    if found:
-        raise FloatingPointError(f"{operation}: {found}. {ADVICE}")
-
-
 def _described(what: str, array: np.ndarray) -> str:
     wrong = array[~np.isfinite(array)]
     return f"{what} holds {wrong.flat[0]} ({wrong.size} of {array.size} elements)"
