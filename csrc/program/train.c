@@ -159,7 +159,8 @@ static void T_(bind)(nnl_program *p, const void *input, const void *target, cons
 static void T_(take_loss)(const nnl_program *p, int64_t N, const real *weight, real *loss) {
     const real *found = p->table[p->loss];
     loss[0] = found[0];
-    loss[1] = p->weighed ? found[1] : weight ? T_(sum)(weight, N) : (real)N;
+    loss[1] = p->weighed ? found[1] : (real)N;
+    if (!p->weighed && weight) NNL_(sum)(1, N, 1, weight, &loss[1], 1);
 }
 
 #include "program/update.h"

@@ -20,6 +20,7 @@ import numpy as np
 from .. import _check
 from ..autograd.node import enable_grad
 from ..autograd.operation import as_tensor, on_graph
+from ..autograd.shaping import sum_of
 from ..autograd.tensor import Tensor, wrap
 from ..nn.activations import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from ..nn.dropout import Dropout
@@ -158,7 +159,8 @@ def _weights(rows: Rows) -> tuple[np.ndarray, ...]:
 
 def _weigh(loss: Loss, rows: Rows) -> None:
     if loss.total_weight < 0:
-        loss.total_weight = float(len(rows.x) if rows.weight is None else np.sum(rows.weight))
+        weight = rows.weight
+        loss.total_weight = float(len(rows.x) if weight is None else sum_of(weight, None, False))
 
 
 def _on_tensors(loss: Loss, output: np.ndarray, rows: Rows) -> Outcome:
