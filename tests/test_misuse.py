@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import copy
 import pickle
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -143,6 +145,24 @@ def test_threads_side_by_side(name):
     """A process that the system ends has no output."""
     found = run_python(STRESS.replace("{}", CASES[name]))
     assert found.stdout.startswith("fine"), (found.returncode, found.stderr)
+
+
+def test_recordings_side_by_side_leave_the_modes(rng):
+    """Each sets the modules to evaluation and back, while others record the same ones."""
+    x = np.ones((2, 6), F32)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(20):
+            model = nn.Sequential(nn.Linear(6, 4), nn.Dropout(0.5), nn.Linear(4, 2))
+            with ThreadPoolExecutor(4) as pool:
+                found = list(pool.map(model.predict, [x] * 4))
+            assert all(part.training for part in model.modules())
+            assert not any("training" in vars(part) for part in model.modules())
+            for y in found:
+                same_bytes(y, found[0])
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_two_forwards_from_two_threads_raise(rng):

@@ -30,6 +30,11 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
+def calls_alone() -> Any:
+    """The lock of whoever changes modules for the time of a call."""
+    return _alone
+
+
 def _no_formula(name: str) -> Any:
     raise NotImplementedError(
         f"{name}: its backward is a kernel without a formula on Tensors, so it has first "

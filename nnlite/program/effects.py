@@ -53,7 +53,7 @@ class Effects:
                 if name in before:
                     space[name] = before[name][0]
                 else:
-                    del space[name]
+                    space.pop(name, None)
 
     def undone(self) -> Effect | None:
         """Sets all back as it was; the first change that is the user's, or None."""
@@ -81,7 +81,7 @@ def _restored(space: dict[str, Any], before: dict[str, tuple[Any, Any]]) -> list
     for name in [*before, *space.keys() - before.keys()]:
         value, contents = before.get(name, (_MISSING, None))
         if value is _MISSING:
-            del space[name]
+            space.pop(name, None)
         elif space.get(name, _MISSING) is not value:
             space[name] = value
         elif _is_as_before(value, contents):

@@ -18,6 +18,7 @@ from ..autograd.engine import run as run_backward
 from ..autograd.node import RECORD, TRACED, Node, Unsupported, state
 from ..autograd.operation import as_tensor, on_graph
 from ..autograd.tensor import Tensor, wrap
+from ..nn._graph import calls_alone
 from ..nn.losses import Loss
 from ..nn.module import Module, is_own_layer
 from .effects import Effects
@@ -78,16 +79,17 @@ class Recording:
         arrays = {
             name: _some(array, rows, other) for name, array in batch.items() if array is not None
         }
-        kept = Effects(modules)
-        try:
-            found, tape = recording(lambda: call(**arrays), rows)
-        except KeyboardInterrupt:
-            kept.interrupted()
-            raise
-        except BaseException:
-            kept.undone()
-            raise
-        effect = kept.undone()
+        with calls_alone():  # another's recording would take modes set here for the modules' own
+            kept = Effects(modules)
+            try:
+                found, tape = recording(lambda: call(**arrays), rows)
+            except KeyboardInterrupt:
+                kept.interrupted()
+                raise
+            except BaseException:
+                kept.undone()
+                raise
+            effect = kept.undone()
         if effect is not None:
             raise Unsupported(effect.reason(tape))
         return found, arrays, tape
