@@ -41,7 +41,9 @@ class Effects:
     """The state of modules and of NumPy's and Python's random numbers before a recording."""
 
     def __init__(self, modules: list[Any]) -> None:
-        self._modules = [(m, {k: (v, _contents(v)) for k, v in vars(m).items()}) for m in modules]
+        self._modules = [
+            (m, {k: (v, _contents(v)) for k, v in list(vars(m).items())}) for m in modules
+        ]
         self._numpy, self._python = np.random.get_state(), random.getstate()
 
     def interrupted(self) -> None:
@@ -49,7 +51,7 @@ class Effects:
         anywhere else."""
         for part, before in self._modules:
             space = vars(part)
-            for name in CHANGES & (before.keys() | space.keys()):
+            for name in CHANGES & {*before, *space}:
                 if name in before:
                     space[name] = before[name][0]
                 else:
@@ -78,7 +80,7 @@ def _same_random(a: Any, b: Any) -> bool:
 def _restored(space: dict[str, Any], before: dict[str, tuple[Any, Any]]) -> list[str]:
     """Sets the attributes back; the names of those that had changed."""
     changed = []
-    for name in [*before, *space.keys() - before.keys()]:
+    for name in [*before, *set(space) - set(before)]:
         value, contents = before.get(name, (_MISSING, None))
         if value is _MISSING:
             space.pop(name, None)

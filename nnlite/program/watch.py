@@ -10,7 +10,8 @@ from ..autograd.tensor import Tensor
 from ..nn.module import Structure
 
 # What the library itself changes between calls, and what no program freezes.
-CHANGES = {"_saved", "_forwards", "_program", "_programs", "step", "total_weight", "training"}
+CHANGES = {"_saved", "_forwards", "_program", "_programs", "_refused"}
+CHANGES |= {"step", "total_weight", "training"}
 
 
 class Watch:
