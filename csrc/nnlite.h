@@ -227,7 +227,7 @@ const char *nnl_build_isa(void);
 const char *nnl_build_compiler(void);
 
 /* Where the threads of this extension come from: its own pool (the default, in a build that has it),
- * OpenMP, or nowhere. `openmp` is the runner of csrc/openmp.h, or 0. To be set before any thread has
+ * OpenMP, or nowhere. `openmp` is the runner of csrc/core/openmp.h, or 0. To be set before any thread has
  * called; NNL_EINVAL where the build lacks it. */
 enum nnl_threading { NNL_THREADING_NONE = 0, NNL_THREADING_POOL = 1, NNL_THREADING_OPENMP = 2 };
 int nnl_get_threading(void);

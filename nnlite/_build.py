@@ -3,7 +3,7 @@
 csrc/nnlite.h is the only declaration of the C interface: `declarations` reads the binding's `cdef`
 from it. Every build starts from an empty directory, so changed flags or headers never meet old
 objects. Environment: `NNLITE_THREADS=pool|openmp|none` leaves only this source of threads in the
-build (default: the pool of csrc/pool.c in the kernels, and OpenMP in an extension of its own,
+build (default: the pool of csrc/core/pool.c in the kernels, and OpenMP in an extension of its own,
 `nnlite._openmp`, where the compiler has it; the same variable chooses between them when Python
 starts: _threads.py), `NNLITE_SANITIZE=1` adds address and undefined-behaviour sanitizers, and
 `NNLITE_ISAS=portable,avx2` builds only these instruction sets.
@@ -127,15 +127,15 @@ def declarations(header: str) -> str:
 
 def glue(header: str) -> str:
     """The C text before the binding: each kernel is called between the begin and the end of a call
-    (csrc/entry.h), which set the arithmetic mode and listen to Ctrl-C; numbers that are `real` are
-    rounded there."""
+    (csrc/core/entry.h), which set the arithmetic mode and listen to Ctrl-C; numbers that are
+    `real` are rounded there."""
     around = (
         "__extension__({ nnl_entry nnl_now; nnl_begin_entry(&nnl_now); "
         "nnl_end_entry(&nnl_now, (body)); })"
     )
     # The glue only converts arguments: -Os makes it two thirds as large, and no slower.
     lines = ['#pragma GCC optimize("Os")']
-    lines += [f'#include "{name}"' for name in ("nnlite.h", "entry.h", "ops.h")]
+    lines += [f'#include "{name}"' for name in ("nnlite.h", "core/entry.h", "ops.h")]
     lines.append(f"#define NNL_CALL(body) {around}")
     for name, arguments in re.findall(r"^int NNL_\((\w+)\)\((.*?)\);", header, re.DOTALL | re.M):
         names = re.findall(r"(\w+)\s*(?:,|$)", arguments)
@@ -235,8 +235,8 @@ def openmp_extension(compiling: list[str], linking: list[str]) -> Any:
     builder.cdef("uintptr_t nnl_openmp_start(void);")
     builder.set_source(
         "nnlite._openmp",
-        '#include "openmp.h"',
-        sources=["csrc/openmp.c"],
+        '#include "core/openmp.h"',
+        sources=["csrc/core/openmp.c"],
         include_dirs=["csrc"],
         extra_compile_args=[*FLAGS, *flags, *compiling],
         extra_link_args=[*flags, *linking],

@@ -21,7 +21,7 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-MOST_THREADS = 1024  # as in csrc/pool.h
+MOST_THREADS = 1024  # as in csrc/core/pool.h
 
 
 def _initial_threads() -> int:

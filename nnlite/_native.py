@@ -337,7 +337,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def in_standard_mode(function: Function) -> Function:
     """The function, for what NumPy computes in it: in the arithmetic mode in which every kernel
-    computes by itself (csrc/mode.h), whatever that of the caller is."""
+    computes by itself (csrc/core/mode.h), whatever that of the caller is."""
     enter, restore = common.enter_standard_mode, common.restore_mode
 
     @functools.wraps(function)

@@ -1,6 +1,6 @@
 """Where threads come from: nnlite's own pool, OpenMP, or nowhere.
 
-The kernels hold the pool (csrc/pool.c). OpenMP's part (csrc/openmp.c) is the extension
+The kernels hold the pool (csrc/core/pool.c). OpenMP's part (csrc/core/openmp.c) is the extension
 `nnlite._openmp`, loaded where it is chosen and not before: loading OpenMP costs time and memory.
 """
 

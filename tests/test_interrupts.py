@@ -274,7 +274,7 @@ def test_networks_side_by_side_are_stopped():
 
 
 def test_a_large_weight_is_updated_whole_or_not_at_all():
-    """Weights that are otherwise updated while gradients are made (csrc/generic/early_update.h)."""
+    """Weights that are otherwise updated while gradients are made."""
     nn.set_num_threads(2)
     nn.manual_seed(1)
     model = nn.Sequential(nn.Linear(2048, 2048), nn.ReLU(), nn.Linear(2048, 2048))

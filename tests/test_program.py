@@ -339,7 +339,7 @@ def test_bad_settings_change_nothing(settings, kind, message):
 
 @pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
 def test_large_weights_are_updated_in_strips_to_the_same_bits(monkeypatch, optimizer):
-    """Of 16 MiB on; see csrc/generic/large_weights.h."""
+    """Of 16 MiB on."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(10, 1030)).astype(np.float32)
     y = rng.integers(0, 3, 10)

@@ -1,4 +1,4 @@
-"""Threads that share a batch (csrc/program/share.h): the bits of one thread, and of the modules."""
+"""Threads that share a batch (csrc/program/share.inc): the bits of one thread and of modules."""
 
 from __future__ import annotations
 

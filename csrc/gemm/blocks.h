@@ -103,7 +103,7 @@
 #define NNL_GEMM_LOOK_WORK (1 << 22)
 #define NNL_GEMM_LOOK_ROWS 4096
 
-/* Products of at most so many terms go by thin.h, in rows of so many registers. */
+/* Products of at most so many terms go by thin.inc, in rows of so many registers. */
 #define NNL_GEMM_THIN_TERMS 10
 #define NNL_GEMM_THIN_NV 4
 

@@ -11,21 +11,21 @@
 
 #include <string.h>
 
-#include "base.h"
-#include "entry.h"
+#include "core/base.h"
+#include "core/entry.h"
 #include "gemm/blocks.h"
 #include "gemm/gemm.h"
-#include "parallel.h"
+#include "core/parallel.h"
 #include "vec/math.h"
 #include "vec/vec.h"
 
 #define NNL_GENERIC_FILE "gemm/gemm.c"
-#include "dtype.h"
+#include "core/dtype.h"
 #else
 
-#include "gemm/kernel.h"
-#include "gemm/pack.h"
-#include "gemm/product.h"
+#include "gemm/kernel.inc"
+#include "gemm/pack.inc"
+#include "gemm/product.inc"
 
 /* Elements of packed A and of packed B that one part needs, each a whole number of lines. */
 static int64_t T_(packed_a)(const T_(product) *g) {
@@ -113,7 +113,7 @@ static double T_(turned_work)(const T_(product) *g) {
     return T_(work)(g->n, g->m, g->k, a + (g->accumulate ? 2 : 1) * T_(squares)(g->m, g->n));
 }
 
-#include "gemm/thin.h"
+#include "gemm/thin.inc"
 
 /* Turns the product, C^T = B^T A^T, where that fills the vectors better or transposes less. The
  * rows of a transposed B are then read in place, and only a row-major A is packed: dx = dy W^T of

@@ -5,7 +5,7 @@
 #ifndef NNL_PROGRAM_CALL_H
 #define NNL_PROGRAM_CALL_H
 
-#include "base.h"
+#include "core/base.h"
 #include "ops.h"
 
 #define NNL_CALL_AXES 4

@@ -5,14 +5,14 @@
  * 1. Maximum and minimum of equal numbers (0 and -0) give the second, NaN in either gives NaN. */
 #ifndef NNL_GENERIC_PASS
 
-#include "small_code.h"
+#include "core/small_code.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "base.h"
-#include "generic/grain.h"
-#include "parallel.h"
+#include "core/base.h"
+#include "core/grain.h"
+#include "core/parallel.h"
 #include "program/call.h"
 #include "vec/vec.h"
 
@@ -147,7 +147,7 @@ static int masks(const nnl_work *w, int second, nnl_line *line) {
 }
 
 #define NNL_GENERIC_FILE "program/elements.c"
-#include "dtype.h"
+#include "core/dtype.h"
 #else
 
 NNL_LINE(T_(copy_line), real, real, real, real, x)

@@ -7,9 +7,9 @@
 
 #include <string.h>
 
-#include "base.h"
-#include "entry.h"
-#include "parallel.h"
+#include "core/base.h"
+#include "core/entry.h"
+#include "core/parallel.h"
 #include "program/run.h"
 #include "vec/vec.h"
 
@@ -20,7 +20,7 @@
 #define NNL_PREDICT_STACK_BYTES 8192
 
 #define NNL_GENERIC_FILE "program/predict.c"
-#include "dtype.h"
+#include "core/dtype.h"
 #else
 
 typedef struct {

@@ -4,13 +4,13 @@
  * of many products gives each thread some of them; few products share their threads inside. */
 #ifndef NNL_GENERIC_PASS
 
-#include "small_code.h"
+#include "core/small_code.h"
 
 #include <string.h>
 
-#include "base.h"
+#include "core/base.h"
 #include "gemm/gemm.h"
-#include "parallel.h"
+#include "core/parallel.h"
 #include "program/call.h"
 #include "vec/vec.h"
 
@@ -18,7 +18,7 @@
 #define NNL_STACK_WORK 65536
 
 #define NNL_GENERIC_FILE "program/products.c"
-#include "dtype.h"
+#include "core/dtype.h"
 #else
 
 typedef struct {

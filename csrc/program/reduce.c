@@ -10,13 +10,13 @@
  * sum: Higham, "The accuracy of floating point summation" (1993). */
 #ifndef NNL_GENERIC_PASS
 
-#include "small_code.h"
+#include "core/small_code.h"
 
 #include <string.h>
 
-#include "base.h"
-#include "generic/grain.h"
-#include "parallel.h"
+#include "core/base.h"
+#include "core/grain.h"
+#include "core/parallel.h"
 #include "program/call.h"
 #include "vec/vec.h"
 
@@ -30,7 +30,7 @@ typedef struct {
 } nnl_reduction_work;
 
 #define NNL_GENERIC_FILE "program/reduce.c"
-#include "dtype.h"
+#include "core/dtype.h"
 #else
 
 /* The pairwise sum of n terms. */

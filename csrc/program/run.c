@@ -5,10 +5,10 @@
  * (predict.c, train.c) choose rows, blocks and threads and know no layer. */
 #ifndef NNL_GENERIC_PASS
 
-#include "small_code.h"
+#include "core/small_code.h"
 
-#include "base.h"
-#include "entry.h"
+#include "core/base.h"
+#include "core/entry.h"
 #include "program/call.h"
 #include "program/run.h"
 #include "vec/vec.h"
@@ -85,7 +85,7 @@ bool nnl_program_ok(const nnl_program *p, int64_t rows) {
 }
 
 #define NNL_GENERIC_FILE "program/run.c"
-#include "dtype.h"
+#include "core/dtype.h"
 #else
 
 static nnl_operation *const T_(operations)[] = {

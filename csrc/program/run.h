@@ -2,7 +2,7 @@
 #ifndef NNL_PROGRAM_RUN_H
 #define NNL_PROGRAM_RUN_H
 
-#include "base.h"
+#include "core/base.h"
 
 bool nnl_by_row(const nnl_call *c);
 bool nnl_program_ok(const nnl_program *p, int64_t rows);

@@ -8,20 +8,20 @@
  * belong to the caller and are allocated once for each batch size. */
 #ifndef NNL_GENERIC_PASS
 
-#include "small_code.h"
+#include "core/small_code.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "base.h"
-#include "entry.h"
+#include "core/base.h"
+#include "core/entry.h"
 #include "gemm/gemm.h"
-#include "generic/pace.h"
-#include "generic/target.h"
-#include "parallel.h"
+#include "program/pace.h"
+#include "losses/target.h"
+#include "core/parallel.h"
 #include "program/call.h"
 #include "program/run.h"
-#include "random.h"
+#include "core/random.h"
 #include "vec/lanes.h"
 #include "vec/math.h"
 #include "vec/vec.h"
@@ -39,11 +39,11 @@
 #define NNL_TEAM 16
 
 #define NNL_GENERIC_FILE "program/train.c"
-#include "dtype.h"
+#include "core/dtype.h"
 #else
 
-#include "generic/batch_parts.h"
-#include "generic/rows.h"
+#include "program/batch_parts.inc"
+#include "layers/rows.inc"
 
 /* One batch as the kernels take it. */
 typedef struct {
@@ -163,9 +163,9 @@ static void T_(take_loss)(const nnl_program *p, int64_t N, const real *weight, r
     if (!p->weighed && weight) NNL_(sum)(1, N, 1, weight, &loss[1], 1);
 }
 
-#include "program/update.h"
+#include "program/update.inc"
 
-#include "program/share.h"
+#include "program/share.inc"
 
 /* Calls [first, last) with all rows at once; a large weight is updated at once, where `next` is
  * given. */

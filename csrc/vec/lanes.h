@@ -12,14 +12,14 @@
 #ifndef NNL_VEC_LANES_H
 #define NNL_VEC_LANES_H
 
-#include "../base.h"
+#include "core/base.h"
 #include "vec.h"
 
 #define L_(name) T_(l_##name)
 
 #define NNL_LANES_PASS
 #define NNL_GENERIC_FILE "vec/lanes.h"
-#include "../dtype.h"
+#include "core/dtype.h"
 #undef NNL_LANES_PASS
 
 #elif defined(NNL_LANES_PASS)

@@ -22,7 +22,7 @@
 
 #define NNL_MATH_PASS
 #define NNL_GENERIC_FILE "vec/math.h"
-#include "../dtype.h"
+#include "core/dtype.h"
 #undef NNL_MATH_PASS
 
 #elif defined(NNL_MATH_PASS)

@@ -16,7 +16,7 @@ class Linear:
     """y = act(x W + b), samples as rows; W (D, K).
 
     dx = dy W^T, dW += x^T (s dy), db += s sum_i dy_i. The gradient of the activation is taken by
-    the activation's own operation; see csrc/generic/Linear.c.
+    the activation's own operation; see csrc/layers/Linear.c.
     """
 
     @staticmethod

@@ -1,6 +1,6 @@
 """Ctrl-C during a fit: answered between two batches, where model and position fit together.
 
-A batch that runs for long is stopped (csrc/entry.c) and is then as if it had not begun."""
+A batch that runs for long is stopped (csrc/core/entry.c) and is then as if it had not begun."""
 
 from __future__ import annotations
 

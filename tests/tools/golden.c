@@ -20,9 +20,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base.h"
-#include "generic/grain.h"
-#include "openmp.h"
+#include "core/base.h"
+#include "core/grain.h"
+#include "core/openmp.h"
 #include "ops.h"
 #include "vec/vec.h"
 
@@ -127,7 +127,7 @@ enum kind { PLAIN, SPECIAL, SPARSE, DENORMAL, BITS };
 enum place { P_OUT, P_A, P_B, P_C, P_CLASSES, P_WEIGHTS, P_NUMBER, P_ZERO, P_MASK, P_PLACES };
 
 #define NNL_GENERIC_FILE "../tests/tools/golden_pass.h"
-#include "dtype.h"
+#include "core/dtype.h"
 
 static uint64_t run_random_bits(int variant, int threads) {
     uint64_t h = HASH_START;

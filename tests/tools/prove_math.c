@@ -132,7 +132,7 @@ static double sample(uint64_t i) {
 }
 
 #define NNL_GENERIC_FILE "../tests/tools/prove_math_pass.h"
-#include "dtype.h"
+#include "core/dtype.h"
 
 static int report(int f, const char *type, double bound, result r, uint64_t count) {
     int good = r.error <= bound && r.wrong == 0;

@@ -7,7 +7,7 @@ flags="$flags -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wframe-la
 check() { # compiler and the flags of an instruction set
     find csrc -name '*.c' -print0 |
         xargs -0 -n 1 -P "$(nproc)" "$@" $flags -pthread -DNNL_THREADS_POOL
-    "$@" $flags -fopenmp csrc/openmp.c
+    "$@" $flags -fopenmp csrc/core/openmp.c
     echo "no warnings: $*"
 }
 if [ "$(uname -m)" = x86_64 ]; then
