@@ -22,7 +22,8 @@ def _matplotlib(name: str) -> Any:
 
 def is_share(name: str) -> bool:
     """True for the metrics that are shares of the samples."""
-    return name == "accuracy" or name.startswith("top_")
+    ends = name.startswith(("top_", "precision", "recall", "f1", "multilabel_accuracy"))
+    return ends or name in ("accuracy", "balanced_accuracy")
 
 
 def _panels(history: Mapping[str, Sequence[Any]]) -> list[tuple[str, list[str]]]:

@@ -12,7 +12,6 @@ import numpy as np
 
 from . import _check, _native
 from . import callbacks as _callbacks
-from . import metrics as _metrics
 from ._config import check_seed
 from .autograd.node import Unsupported
 from .data._source import MEMORY_BUDGET
@@ -25,10 +24,10 @@ from .training.eager import Eager, train_batch
 from .training.fit import Fit, Plan
 from .training.inputs import Inputs
 from .training.losses import FunctionLoss, as_loss, warn_of_twice
-from .training.measure import measure, values_of
+from .training.measure import measure, resolved, values_of
 from .training.position import EPOCHS, LARGEST, Position
 from .training.program import Program, compiled
-from .training.rows import NotFiniteError, Rows, Sums, ignored
+from .training.rows import NotFiniteError, Rows, Sums
 
 
 def _require_parts(model: Any, optimizer: Any) -> None:
@@ -317,7 +316,7 @@ class Trainer:
             wanted.append(self.checked_stopping(early_stopping, data.held_out is not None))
         plan = Plan(
             data, batch_size, bool(shuffle), self.checked_schedule(schedule),
-            _metrics.resolve(metrics, ignored(self.loss)), _callbacks.resolve(wanted),
+            resolved(metrics, self.loss), _callbacks.resolve(wanted),
             bool(verbose),
         )  # fmt: skip
         with self._alone("fit"):
@@ -500,7 +499,7 @@ class Trainer:
         if len(rows.x) == 0:
             raise ValueError("evaluate: X has 0 rows; the mean loss of 0 rows does not exist")
         self.inputs.check_fits("evaluate", rows)
-        wanted = _metrics.resolve(metrics, ignored(self.loss))
+        wanted = resolved(metrics, self.loss)
         return values_of(self.measure(rows, wanted), self.loss, rows.y, wanted)
 
     def measure(self, rows: Rows, metrics: Sequence[Any]) -> Sums:

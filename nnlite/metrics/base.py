@@ -20,6 +20,7 @@ class Metric:
 
     name = ""
     larger_is_better = False
+    _keeps_weightless = False  # True where rows of weight 0 still say which labels there are
 
     def reset(self) -> None:
         """Forgets all rows."""
@@ -51,7 +52,7 @@ class Metric:
         weight = None
         if sample_weight is not None:
             weight = _weights(self.name, sample_weight, len(x))
-            if not weight.all():
+            if not self._keeps_weightless and not weight.all():
                 x, t, weight = x[weight > 0], t[weight > 0], weight[weight > 0]
         self._add(x, t, weight)
 
@@ -99,6 +100,11 @@ def _weights(operation: str, weight: Any, rows: int) -> np.ndarray:
             "number >= 0"
         )
     return found
+
+
+def chain(start: Any, terms: np.ndarray) -> Any:
+    """start + terms[0] + terms[1] + ..., one after the other: the same bits for any batches."""
+    return np.add.accumulate(np.concatenate([np.asarray(start, np.float64)[None], terms]))[-1]
 
 
 def ratio(part: float, whole: float) -> float:

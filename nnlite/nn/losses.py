@@ -62,10 +62,12 @@ class Loss(Named):
             NaN and is left out.
     """
 
-    _foreign, _common = LOSS, ("reduction", "total_weight", "classifies", "takes_probabilities")
+    _foreign = LOSS
+    _common = ("reduction", "total_weight", "classifies", "takes_probabilities", "takes_logits")
 
     classifies = False  # True when class indices are a possible target
     takes_probabilities = False  # True when rows of probabilities are one too
+    takes_logits: bool | None = None  # or log-probabilities; None: it does not say
     total_weight = 0.0
     recorded = ("_changes",)  # what tells a program that a setting has changed
     _changes = 0  # of settings
@@ -187,7 +189,7 @@ class Loss(Named):
 class _ClassLoss(Loss):
     """A loss against classes: their weights, and the index that is ignored."""
 
-    classifies = True
+    classifies, takes_logits = True, True
     ignore_index = _Setting(_criteria.class_index)
     _ignore_index: int
 

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from .. import _check
+from ..metrics import resolve
 from ..nn.losses import Loss
 from ..nn.module import PREDICT_ROWS, Module, converted
 from . import losses
 from .eager import add_batch
-from .rows import Rows, Sums
+from .rows import Rows, Sums, ignored
 
 
 def measure(
@@ -31,6 +32,12 @@ def measure(
         for metric in metrics:
             metric.update(output, y, part.weight)
     return sums
+
+
+def resolved(metrics: Any, loss: Loss) -> list[Any]:
+    """Metrics from names or metrics, told what the loss says of outputs and targets."""
+    one_hot = loss.takes_probabilities and not losses.is_open(loss)
+    return resolve(metrics, ignored(loss), loss.takes_logits, one_hot)
 
 
 def values_of(sums: Sums, loss: Loss, y: np.ndarray, metrics: Sequence[Any]) -> dict[str, Any]:
