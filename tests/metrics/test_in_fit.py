@@ -18,7 +18,7 @@ def data(classes, rows=203, dtype=F32):
     rng = np.random.default_rng(classes)
     X = rng.normal(size=(rows, 4)).astype(dtype)
     y = (X @ rng.normal(size=(4, classes)) + rng.normal(size=(rows, classes))).argmax(axis=1)
-    return X, y, rng.random(rows)
+    return X, y, rng.random(rows).astype(F32).astype(F64)  # weights are kept as the model's dtype
 
 
 def trainer(classes, loss=None, last=(), dtype=F32):
