@@ -42,7 +42,8 @@ enum nnl_activation { NNL_IDENTITY = 0, NNL_RELU = 1, NNL_SIGMOID = 2, NNL_TANH 
 /* How a product starts and ends; bits that may be combined. */
 enum nnl_product_mode {
     NNL_ACCUMULATE = 1, /* the chains start from the stored values */
-    NNL_GRADIENT = 2    /* results below the normal range become 0 */
+    NNL_GRADIENT = 2,   /* results below the normal range become 0 */
+    NNL_PACKED = 4      /* b is what nnl_gemm_pack made; its strides do not count */
 };
 
 enum nnl_reduction { NNL_MEAN = 1, NNL_SUM = 2 };
@@ -285,6 +286,13 @@ int nnl_random_permutation(int64_t n, void *out, int out_bytes, uint64_t seed, u
 int NNL_(gemm)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, int64_t a_col,
                const real *b, int64_t b_row, int64_t b_col, real *c, int64_t c_row,
                const real *bias, const real *gate, int mode, int activation, int threads);
+
+/* A matrix b [k, n] in the order in which gemm of this build reads it, once for many products.
+ * packed_size: elements [OUT] [1] of it; 0 where gemm gains nothing from it, and pack is not to be
+ * called. packed [OUT] [size], aligned to 64 bytes. */
+int NNL_(gemm_packed_size)(int64_t k, int64_t n, int64_t *size);
+int NNL_(gemm_pack)(int64_t k, int64_t n, const real *b, int64_t b_row, int64_t b_col,
+                    real *packed);
 
 /* Gradients (gradInput, gradWeight, gradBias) are never stored below the normal range of their type:
  * a result that lies there becomes 0 with its sign, once it is complete. */

@@ -427,3 +427,22 @@ def test_other_load_leaves_our_own_out(monkeypatch):
     load = facts.OtherLoad()
     assert load.share() == pytest.approx(0.2)
     assert load.share() is None
+
+
+def test_inference_is_also_measured_frozen():
+    """model.freeze() has a row of its own below that of model.predict."""
+    one = next(w for w in workloads.all_workloads() if w.name == "one")
+    result = run_workload(one, [], threads=1, seconds=0.01)
+    assert set(result.measurements) == {"nnlite"} and result.frozen.median > 0
+    us = 1e-6
+    made = {"nnlite": 10 * us, "numpy": 20 * us, "torch": 40 * us}
+    result = Result(one, {k: timing.Measurement(1, [v]) for k, v in made.items()})
+    result.frozen = timing.Measurement(1, [5 * us])
+    text = report.report([result], ["numpy", "torch"], ROOFLINE, FACTS)
+    rows = [line.split() for line in text.splitlines()]
+    assert ["frozen", "1", "64-64-10", "5.00", "1.89", "0.9%", "20.0", "4.00x"] in rows
+    assert ["frozen", "40.0", "8.00x"] in rows and ["one", "40.0", "4.00x"] in rows
+    digits = next(w for w in workloads.all_workloads() if w.name == "digits")
+    assert run_workload(digits, [], threads=1, seconds=0.01).frozen is None
+    content = report.as_dict([result], ROOFLINE, FACTS)
+    assert content["results"][0]["frozen"]["median_us"] == pytest.approx(5)

@@ -52,7 +52,7 @@ def laid_out(matrix: np.ndarray, layout: str, pad: int) -> tuple[np.ndarray, int
 
 def gemm(
     isa, a, b, bias=None, stored=None, gate=None, activation=0, layouts=("rows", "rows"), pad=0,
-    **how,
+    packed=False, **how,
 ) -> np.ndarray:  # fmt: skip
     """act(start + a b) by the kernel, over matrices whose rows lie `pad` apart; checks the gaps."""
     (m, k), n = a.shape, b.shape[1]
@@ -64,13 +64,27 @@ def gemm(
         gate = laid_out(gate, "rows", pad)[0]
     a_flat, a_row, a_col = laid_out(a, layouts[0], pad)
     b_flat, b_row, b_col = laid_out(b, layouts[1], pad)
+    mode = _native.ACCUMULATE if stored is not None else 0
+    if packed:
+        mode |= _native.PACKED
+        b_flat, b_row, b_col = pack(isa, b_flat, b_row, b_col, k, n), -9, -9
     (out,) = call(
         isa, a.dtype, "gemm", m, n, k, In(a_flat), a_row, a_col, In(b_flat), b_row, b_col,
-        InOut(flat), width, In(bias), In(gate), int(stored is not None), activation, **how,
+        InOut(flat), width, In(bias), In(gate), mode, activation, **how,
     )  # fmt: skip
     c.ravel()[: out.size] = out
     assert (c[:, n:] == GAP).all(), "wrote between the rows of c"
     return c[:, :n].copy()
+
+
+def pack(isa, b_flat, b_row, b_col, k, n) -> np.ndarray:
+    """b [k, n] as `gemm_pack` lays it out, with room for the widest panel at the end."""
+    panel = 64
+    room = np.zeros(k * (n + panel), b_flat.dtype)
+    (made,) = call(
+        isa, b_flat.dtype, "gemm_pack", k, n, In(b_flat), b_row, b_col, InOut(room), threads=None
+    )
+    return made
 
 
 def operands(rng, dtype, m, n, k) -> tuple[np.ndarray, ...]:
@@ -103,6 +117,57 @@ def test_one_chain_for_each_output(dtype, m, n, k, start, rng):
                 for pad, offset in ((0, 0), (3, 1)):
                     how = {"layouts": (layout_a, layout_b), "pad": pad, "offset": offset}
                     same_bytes(gemm(isa, a, b, **begin, **how), expected, f"{isa} {how}")
+
+
+# Widths of every last panel: none, a half, one vector, one and a half, two; few rows and many.
+WIDTHS = [*range(1, 20), 24, 31, 32, 33, 40, 47, 48, 49, 56, 63, 64, 65, 72, 96, 100, 130, 144]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("isa", BUILDS)
+def test_a_packed_matrix_changes_no_bit(isa, dtype, rng):
+    for n in WIDTHS:
+        for m in (1, 2, 3, 4, 12, 13, 30):
+            k = 1 + (m * n) % 23
+            a, b, bias, stored = operands(rng, dtype, m, n, k)
+            for begin in ({}, {"bias": bias}, {"stored": stored}):
+                for layouts in (("rows", "rows"), ("columns", "columns"), ("rows", "sparse")):
+                    how = {**begin, "layouts": layouts, "pad": 3, "activation": _native.RELU}
+                    same_bytes(
+                        gemm(isa, a, b, packed=True, **how),
+                        gemm("portable", a, b, **how),
+                        f"{m} {n} {k} {layouts}",
+                    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("isa", BUILDS)
+def test_a_packed_matrix_across_blocks_and_threads(isa, dtype, rng):
+    for m, n, k in ((1, 450, 1300), (3, 900, 800), (160, 70, 900), (7, 3150, 30), (290, 100, 40)):
+        a, b, bias, _ = operands(rng, dtype, m, n, k)
+        expected = gemm(isa, a, b, bias=bias)
+        for threads in THREADS:
+            got = gemm(isa, a, b, bias=bias, packed=True, threads=threads, pad=1)
+            same_bytes(got, expected, f"{m} {n} {k} {threads} threads")
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("isa", BUILDS)
+def test_the_size_of_a_packed_matrix(isa, dtype, rng):
+    """Nothing is written beyond it, and it exceeds the matrix by no more than one panel's end."""
+    gained = 0
+    for k, n in ((11, 64), (40, 65), (12, 130), (64, 100), (784, 512), (0, 64), (64, 0)):
+        (size,) = call(isa, dtype, "gemm_packed_size", k, n, Out(1, np.int64), threads=None)
+        b = rng.normal(size=k * n).astype(dtype)
+        if size[0]:
+            gained += 1
+            assert k * n <= size[0] < k * (n + 16)
+            room = Out(int(size[0]))
+            (made,) = call(isa, dtype, "gemm_pack", k, n, In(b), n, 1, room, threads=None)
+            assert sorted(made[made != 0]) == sorted(b)
+    assert gained >= 4
+    call(isa, dtype, "gemm_packed_size", -1, 5, Out(1, np.int64), threads=None, status=1)
+    call(isa, dtype, "gemm_packed_size", 2**40, 2**40, Out(1, np.int64), threads=None, status=1)
 
 
 @pytest.mark.parametrize("m, n, k", LARGE)

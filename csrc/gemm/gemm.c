@@ -120,6 +120,7 @@ static double T_(turned_work)(const T_(product) *g) {
  * a small batch. Few output columns, as in a last layer, become full vectors of rows. */
 static void T_(choose_orientation)(T_(product) *g) {
     const T_(product) o = *g;
+    if (g->packed) return;
     bool in_place = g->b_col == 1;
     double plain = T_(work)(g->m, g->n, g->k, in_place ? 0 : T_(squares)(g->k, g->n));
     if (T_(turned_work)(g) >= NNL_GEMM_TURN_GAIN * plain) return;
@@ -136,7 +137,7 @@ static void T_(choose_packing)(T_(product) *g) {
      * it from beyond the second cache, its rows far apart: each on another page, and few cache sets
      * for all. */
     bool large = g->k * g->n * (int64_t)sizeof(real) > cached;
-    g->pack_b = g->b_col != 1 || (large && g->m > 2 * NNL_GEMM_MR && g->n > NR);
+    g->pack_b = !g->packed && (g->b_col != 1 || (large && g->m > 2 * NNL_GEMM_MR && g->n > NR));
     /* A is read in place until it outgrows the cache: its rows are a dozen streams, which fall into
      * one set of the first cache when they lie a whole number of pages apart. The transpose moves
      * to another line with every term, and each panel of rows meets the same lines. */
@@ -181,7 +182,8 @@ static void T_(choose_grid)(T_(product) *g, int threads) {
     int64_t most_rows = nnl_max((int64_t)(room / NNL_GEMM_KC) / NNL_GEMM_MR, 1) * NNL_GEMM_MR;
     g->mc = nnl_min(most_rows, rows);
     g->nc = nnl_min(NNL_GEMM_NC, T_(largest_part)(g->n, NR, g->across));
-    g->kc = nnl_min(rows > most_rows ? NNL_GEMM_KC : KC_SHORT, nnl_max(g->k, 1));
+    bool is_long = g->packed || rows > most_rows;
+    g->kc = nnl_min(is_long ? NNL_GEMM_KC : KC_SHORT, nnl_max(g->k, 1));
     /* Panels that one block of all rows and terms reads once need not be kept. */
     bool once = g->k <= KC_SHORT && (double)rows * (double)g->k <= room;
     if (g->pack_b && !g->pack_a && once) {
@@ -218,7 +220,7 @@ static int T_(compute)(T_(product) *g, int threads) {
 static int64_t T_(split)(const T_(product) *g, int threads) {
     T_(product) rest = *g;
     rest.n = g->n % VLANES;
-    if (rest.n == 0 || g->n < VLANES || g->b_col != 1) return 0;
+    if (rest.n == 0 || g->n < VLANES || g->b_col != 1 || g->packed) return 0;
     double whole = T_(work)(g->m, g->n, g->k, 0);
     double parts = T_(work)(g->m, g->n - rest.n, g->k, 0) + T_(turned_work)(&rest);
     parts += NNL_GEMM_SPLIT_WORK;
@@ -232,15 +234,41 @@ static int64_t T_(extent)(int64_t rows, int64_t row, int64_t columns, int64_t co
     return ((rows - 1) * row + (columns - 1) * column + 1) * (int64_t)sizeof(real);
 }
 
+/* Columns of the panel that holds `columns` of a matrix packed before, and those after it. */
+static int64_t T_(packed_columns)(int64_t columns) {
+    return T_(width_columns)(T_(tile_width)(NNL_GEMM_MR, columns, true, true));
+}
+
+/* Few terms go by thin.h, which reads rows in place; few columns may be turned. */
+NNL_API int NNL_(gemm_packed_size)(int64_t k, int64_t n, int64_t *size) {
+    if (!nnl_size_ok(k, n, 2 * sizeof(real))) return NNL_EINVAL;
+    const bool gains = k > NNL_GEMM_THIN_TERMS && n >= NR;
+    const int64_t rest = n % NR;
+    *size = gains ? (n - rest + (rest ? T_(packed_columns)(rest) : 0)) * k : 0;
+    return NNL_OK;
+}
+
+NNL_API int NNL_(gemm_pack)(int64_t k, int64_t n, const real *b, int64_t b_row, int64_t b_col,
+                            real *packed) {
+    if (!nnl_size_ok(k, n, 2 * sizeof(real))) return NNL_EINVAL;
+    for (int64_t j = 0; j < n; j += NR) {
+        int64_t lanes = nnl_min(NR, n - j);
+        T_(pack_panel)(k, lanes, T_(packed_columns)(lanes), b + j * b_col, b_col, b_row,
+                       packed + j * k);
+    }
+    return NNL_OK;
+}
+
 int NNL_(gemm_and_sums)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row,
                         int64_t a_col, const real *b, int64_t b_row, int64_t b_col, real *c,
                         int64_t c_row, const real *bias, const real *gate, real *sums, int mode,
                         int activation, int threads) {
     if (!nnl_size_ok(m, n, sizeof(real)) || !nnl_size_ok(m, k, sizeof(real)) ||
         !nnl_size_ok(k, n, sizeof(real)) || threads < 1 || (bias && mode & NNL_ACCUMULATE) ||
-        activation < NNL_IDENTITY || activation > NNL_TANH) {
+        activation < NNL_IDENTITY || activation > NNL_TANH || (sums && mode & NNL_PACKED)) {
         return NNL_EINVAL;
     }
+    if (mode & NNL_PACKED) b_row = n, b_col = 1; /* as much memory, or a few columns more */
     int64_t size = T_(extent)(m, c_row, n, 1), row_size = n * (int64_t)sizeof(real);
     int64_t a_size = T_(extent)(m, a_row, k, a_col), b_size = T_(extent)(k, b_row, n, b_col);
     if (nnl_overlap(c, size, a, a_size) || nnl_overlap(c, size, b, b_size) ||
@@ -257,6 +285,7 @@ int NNL_(gemm_and_sums)(int64_t m, int64_t n, int64_t k, const real *a, int64_t 
     g.sums = sums;
     g.a = a, g.a_row = a_row, g.a_col = a_col;
     g.b = b, g.b_row = b_row, g.b_col = b_col;
+    g.packed = mode & NNL_PACKED;
     g.accumulate = mode & NNL_ACCUMULATE;
     g.gradient = gradient;
     g.activation = activation;

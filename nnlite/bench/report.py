@@ -87,8 +87,8 @@ def time_cell(measurement: Measurement) -> str:
     return digits(measurement.median * 1e6) + (MARK if measurement.spread > NOISY else " ")
 
 
-def _peer_cells(result: Result, peer: str, width: int) -> str:
-    ratio = result.ratio(peer)
+def _peer_cells(result: Result, peer: str, width: int, own: Measurement) -> str:
+    ratio = result.ratio(peer, own)
     if ratio is None:
         return f"{'- ':>{width}}{'':8}"
     return f" {time_cell(result.measurements[peer]):>{width - 1}}{digits(ratio):>7}x"
@@ -108,11 +108,11 @@ def main_table(results: Sequence[Result], peak: float, baseline: str | None) -> 
         lines.append(title)
         for result in group:
             workload = result.workload
-            line = f"  {workload.name:<12}{workload.batch:>5}  {workload.shape:<20}"
-            line += (
-                f"{time_cell(result.own):>13}{digits(result.gflops):>9}{result.gflops / peak:>9.1%}"
-            )
-            lines.append(line + (_peer_cells(result, baseline, 14) if baseline else ""))
+            for label, own in result.forms():
+                time, rate = time_cell(own), result.rate(own)
+                line = f"  {label:<12}{workload.batch:>5}  {workload.shape:<20}"
+                line += f"{time:>13}{digits(rate):>9}{rate / peak:>9.1%}"
+                lines.append(line + (_peer_cells(result, baseline, 14, own) if baseline else ""))
     return "\n".join(lines)
 
 
@@ -122,8 +122,9 @@ def peer_table(results: Sequence[Result], peers: Sequence[str]) -> str:
     for title, group in _groups(results):
         lines.append(title)
         for result in group:
-            cells = "".join(_peer_cells(result, peer, 9) for peer in peers)
-            lines.append(f"  {result.workload.name:<12}{cells}".rstrip())
+            for label, own in result.forms():
+                cells = "".join(_peer_cells(result, peer, 9, own) for peer in peers)
+                lines.append(f"  {label:<12}{cells}".rstrip())
     return "\n".join(lines)
 
 
@@ -215,20 +216,22 @@ def _result_dict(result: Result, peak: float) -> dict[str, Any]:
         "ratio": {peer: result.ratio(peer) for peer in peers},
         "contenders": times_dict(result.measurements),
         "skipped": result.skipped,
+        "frozen": None if result.frozen is None else _times(result.frozen),
     }
 
 
 def times_dict(measurements: dict[str, Measurement]) -> dict[str, Any]:
     """Every time of every contender, in microseconds."""
+    return {name: _times(m) for name, m in measurements.items()}
+
+
+def _times(m: Measurement) -> dict[str, Any]:
     return {
-        name: {
-            "median_us": m.median * 1e6,
-            "best_us": m.best * 1e6,
-            "spread": m.spread,
-            "calls_per_sample": m.calls,
-            "samples_us": [sample * 1e6 for sample in m.samples],
-        }
-        for name, m in measurements.items()
+        "median_us": m.median * 1e6,
+        "best_us": m.best * 1e6,
+        "spread": m.spread,
+        "calls_per_sample": m.calls,
+        "samples_us": [sample * 1e6 for sample in m.samples],
     }
 
 

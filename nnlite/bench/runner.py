@@ -12,11 +12,13 @@ import numpy as np
 import nnlite as nn
 from nnlite.bench.baseline import MLP
 from nnlite.bench.peers import PEERS, Peer
+from nnlite.bench.peers import nnlite as nnlite_peer
 from nnlite.bench.roofline import has_cores
 from nnlite.bench.timing import Measurement, measure
 from nnlite.bench.workloads import Task, Workload, make_task
 
 OWN = "nnlite"
+FROZEN = "nnlite frozen"
 
 # First losses, in nats, may differ by this share of their size plus one: float32 and another order
 # of summation explain 1e-5.
@@ -44,20 +46,25 @@ class Comparison:
     def own(self) -> Measurement:
         return self.measurements[OWN]
 
-    def ratio(self, peer: str) -> float | None:
+    def ratio(self, peer: str, own: Measurement | None = None) -> float | None:
         """The peer's median over nnlite's; None where the peer was not measured."""
         if peer not in self.measurements:
             return None
-        return self.measurements[peer].median / self.own.median
+        return self.measurements[peer].median / (own or self.own).median
 
 
 @dataclass
 class Result(Comparison):
-    """The times of all contenders on one workload."""
+    """The times of all contenders on one workload.
+
+    Args:
+        frozen: of inference, those of model.freeze() beside those of model.predict.
+    """
 
     workload: Workload
     measurements: dict[str, Measurement]
     skipped: dict[str, str] = field(default_factory=dict)
+    frozen: Measurement | None = None
 
     @property
     def key(self) -> str:
@@ -66,7 +73,16 @@ class Result(Comparison):
     @property
     def gflops(self) -> float:
         """nnlite's matrix products in 1e9 operations per second of the whole step."""
-        return self.workload.flops / self.own.median / 1e9
+        return self.rate(self.own)
+
+    def rate(self, measurement: Measurement) -> float:
+        """The same by another measurement."""
+        return self.workload.flops / measurement.median / 1e9
+
+    def forms(self) -> list[tuple[str, Measurement]]:
+        """nnlite's own rows in a table, each with its label."""
+        found = [(self.workload.name, self.own)]
+        return found if self.frozen is None else [*found, ("  frozen", self.frozen)]
 
 
 def expected_value(task: Task) -> Any:
@@ -121,5 +137,10 @@ def run_workload(
             skipped[peer.name] = str(error)
             continue
         check_value(peer.name, task, contenders[peer.name](), expected)
+    if not workload.optimizer:
+        contenders[FROZEN] = nnlite_peer.frozen(task)
+        check_value(FROZEN, task, contenders[FROZEN](), expected)
     cores = partial(has_cores, nn.get_num_threads())
-    return Result(workload, measure(contenders, seconds, has_cores=cores), skipped)
+    times = measure(contenders, seconds, has_cores=cores)
+    frozen = times.pop(FROZEN, None)
+    return Result(workload, times, skipped, frozen)

@@ -5,6 +5,7 @@ from .activations import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from .branches import Concat, Residual
 from .containers import ModuleDict, ModuleList
 from .dropout import Dropout
+from .frozen import Frozen
 from .lambda_module import Lambda
 from .linear import Linear
 from .losses import CrossEntropyLoss, Loss, MSELoss, NLLLoss, SoftmaxCE
@@ -18,6 +19,7 @@ __all__ = [
     "CrossEntropyLoss",
     "Dropout",
     "Flatten",
+    "Frozen",
     "Identity",
     "Lambda",
     "Linear",

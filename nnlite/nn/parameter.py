@@ -238,6 +238,15 @@ def gather(parameters: Iterable[Parameter]) -> None:
             Arena(group)
 
 
+def drop_gradients(parameters: Iterable[Parameter]) -> None:
+    """Freezes parameters that nothing will train, and gives back the memory of their gradients."""
+    for p in parameters:
+        p._requires_grad, p._as_tensor = False, None
+        zero = np.zeros((), p.dtype)
+        p._grad = np.broadcast_to(zero, p.shape)
+        p._arena.grad = np.broadcast_to(zero, p._arena.data.shape)
+
+
 class Segment:
     """Parameters that lie side by side in an arena, as flat arrays of values and gradients.
 

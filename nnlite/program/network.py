@@ -22,7 +22,7 @@ from ..nn._graph import calls_alone
 from ..nn.losses import Loss
 from ..nn.module import Module, is_own_layer
 from .effects import Effects
-from .lower import KIND_OF, OUT, OUT2, Lowering
+from .lower import KIND_OF, OUT, OUT2, Call, Lowering
 from .rewrite import ordered, rewritten
 from .run import Memory, Program, live
 from .tape import Rows, Tape, Unifier, located, recording
@@ -345,6 +345,7 @@ class Forward:
         v = r.lowering.owned(v)
         v.buffer.name = "output"
         calls, _ = rewritten(live(r.lowering.calls, [v.buffer]), [v.buffer])
+        calls = self._prepared(calls)
         self.dtype, self.shape, self.width = dtype, v.shape[1:], x.shape[1:]
         self.program = Program(calls, [v.buffer, r.inputs["x"]], dtype)
         self.memory = Memory(self.program, 0)
@@ -353,6 +354,10 @@ class Forward:
         struct.output = self.program.places[v.buffer]
         kernels = _native.KERNELS[dtype]
         self._kernel, self._array, self._struct = kernels.Program_predict, kernels.array, struct
+
+    def _prepared(self, calls: list[Call]) -> list[Call]:
+        """The calls as they shall run."""
+        return calls
 
     def takes(self, x: np.ndarray) -> bool:
         """True for rows of the dtype and shape that were recorded."""

@@ -48,6 +48,11 @@ def inference(task: Task) -> Callable[[], NDArray[np.float32]]:
     return lambda: model.predict(task.x)
 
 
+def frozen(task: Task) -> Callable[[], NDArray[np.float32]]:
+    model = _model(task).freeze()
+    return lambda: model.predict(task.x)
+
+
 def kernel(case: Case, inputs: tuple[NDArray, ...]) -> Kernel:
     if case.flops:
         return _product(case, *inputs)
