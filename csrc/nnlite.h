@@ -1,5 +1,5 @@
 /* nnlite.h: the whole C ABI of nnlite. The Python binding is generated from this file alone
- * (nnlite/_build.py), so nothing is declared twice.
+ * (nnlite/_core/build.py), so nothing is declared twice.
  *
  * Layout.  Matrices are row-major and contiguous unless a stride is an argument. Samples are rows.
  * Alphabet. N batch rows, D in-features, K out-features or classes, n number of elements.

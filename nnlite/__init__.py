@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 from typing import TYPE_CHECKING
 
 from . import autograd, functional
-from ._config import (
+from ._core.config import (
     get_num_threads,
     get_threading,
     manual_seed,
@@ -17,9 +17,9 @@ from ._config import (
     set_threading,
     show_config,
 )
-from ._lazy import later
+from ._core.lazy import later
 from .autograd import Tensor, no_grad, tensor
-from .autograd.blocks import function
+from .autograd.inspect.blocks import function
 from .nn import (
     Concat,
     CrossEntropyLoss,
@@ -48,29 +48,32 @@ from .nn import (
 )
 
 if TYPE_CHECKING:
-    from . import callbacks, data, metrics, optim
-    from .checkpoint import Checkpoint, CheckpointError, load, save
-    from .history import History
+    from . import data, metrics, optim
+    from .checkpoint.save_load import Checkpoint, CheckpointError, load, save
     from .program.jit import jit_program
-    from .trainer import Trainer
-    from .training.many import Ensemble, fit_many
+    from .train import callbacks
+    from .train.history import History
+    from .train.many import Ensemble, fit_many
+    from .train.trainer import Trainer
 else:  # imported when they are first used
     __getattr__ = later(
         __name__,
         {
             "Checkpoint": "checkpoint",
             "CheckpointError": "checkpoint",
-            "Ensemble": "training.many",
-            "History": "history",
-            "Trainer": "trainer",
-            "callbacks": "",
-            "data": "",
-            "fit_many": "training.many",
+            "Ensemble": "train.many",
+            "History": "train.history",
+            "Trainer": "train.trainer",
+            "fit_many": "train.many",
             "jit_program": "program.jit",
             "load": "checkpoint",
-            "metrics": "",
-            "optim": "",
             "save": "checkpoint",
+        },
+        {
+            "callbacks": "train.callbacks",
+            "data": "data",
+            "metrics": "metrics",
+            "optim": "optim",
         },
     )
 

@@ -2,6 +2,6 @@
 
 import sys
 
-from nnlite.cli import main
+from nnlite.cli.main import main
 
 sys.exit(main())

@@ -1,8 +1,8 @@
 """Stateless functions on arrays: one checked call of a C kernel each.
 
 Arrays are C-contiguous float32 or float64; results are new arrays unless `out` is given. What the
-kernels refuse is listed in `nnlite._check`; nothing is written when an exception is raised, but
-where Ctrl-C ends a long call: `out` then holds anything.
+kernels refuse is listed in `nnlite/_core/check.py`; nothing is written when an exception is raised,
+but where Ctrl-C ends a long call: `out` then holds anything.
 Called with a Tensor or Parameter, a function gives a Tensor and records the call (nnlite.autograd).
 """
 
@@ -12,22 +12,22 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from . import _check, _criteria, _native
-from ._config import _State
-from ._criteria import IGNORE_INDEX
+from ._core import check, criteria, native
+from ._core.config import _State
+from ._core.criteria import IGNORE_INDEX
 
 _empty = np.empty
 _ndarray = np.ndarray
-_from_buffer = _native.from_buffer
-_FLOAT32, _FLOAT64 = _check.FLOAT32, _check.FLOAT64
-_NULL = _native.NULL
-_GRADIENT = _native.GRADIENT
+_from_buffer = native.from_buffer
+_FLOAT32, _FLOAT64 = check.FLOAT32, check.FLOAT64
+_NULL = native.NULL
+_GRADIENT = native.GRADIENT
 
 ACTIVATIONS = {
-    None: _native.IDENTITY,
-    "relu": _native.RELU,
-    "sigmoid": _native.SIGMOID,
-    "tanh": _native.TANH,
+    None: native.IDENTITY,
+    "relu": native.RELU,
+    "sigmoid": native.SIGMOID,
+    "tanh": native.TANH,
 }
 
 graph: dict[str, Any] = {}  # the functions of nnlite.autograd, for calls with Tensors; filled there
@@ -41,7 +41,7 @@ def _traced(*values: Any) -> bool:
 def _recorded(name: str, out: Any) -> Any:
     """The function of `graph`; what is recorded cannot be written into an array."""
     if out is not None:
-        raise TypeError(f"{name}: out: expected None with a Tensor, got {_check.describe(out)}")
+        raise TypeError(f"{name}: out: expected None with a Tensor, got {check.describe(out)}")
     return graph[name]
 
 
@@ -50,12 +50,12 @@ _IN_PART = "out overlaps x in part; pass another array, or x itself"
 
 def _kernels_of(operation: str, name: str, value: Any) -> Any:
     """The kernels for the dtype of an array; refuses what is no plain float array."""
-    return _native.F32 if _check.floats(operation, name, value).itemsize == 4 else _native.F64
+    return native.F32 if check.floats(operation, name, value).itemsize == 4 else native.F64
 
 
 def _failed(operation: str, status: int, overlap: str) -> NoReturn:
     """Raises for a status; `overlap` says which arguments may not share memory."""
-    _native.fail(operation, status, overlap if status == _native.EOVERLAP else "")
+    native.fail(operation, status, overlap if status == native.EOVERLAP else "")
 
 
 def _activation(operation: str, name: Any) -> int:
@@ -105,13 +105,13 @@ def matmul(
         and a.flags.carray
         and b.flags.carray
     ):
-        kernels = _native.F32 if dtype is _FLOAT32 else _native.F64
+        kernels = native.F32 if dtype is _FLOAT32 else native.F64
     else:
         if _traced(a, b):
             call = _recorded("matmul", out)
             return call(a.T if transpose_a else a, b.T if transpose_b else b)
         kernels = _kernels_of("matmul", "a", a)
-        _check.array("matmul", "b", b, kernels.dtype)
+        check.array("matmul", "b", b, kernels.dtype)
     try:
         (k, m) = a.shape if transpose_a else a.shape[::-1]
         (n, terms) = b.shape if transpose_b else b.shape[::-1]
@@ -131,7 +131,7 @@ def matmul(
         and out.flags.carray
         and out.shape == (m, n)
     ):
-        _check.output("matmul", out, (m, n), kernels.dtype)
+        check.output("matmul", out, (m, n), kernels.dtype)
     a_row, a_col = (1, m) if transpose_a else (k, 1)
     b_row, b_col = (1, k) if transpose_b else (n, 1)
     kind = kernels.array
@@ -176,16 +176,16 @@ def linear(
             f"linear: weight: expected (in_features, out_features), got shape {weight.shape}"
         )
     inputs, outputs = weight.shape
-    _check.matrix("linear", "x", x, dtype, inputs, "features")
+    check.matrix("linear", "x", x, dtype, inputs, "features")
     if bias is not None:
-        _check.array("linear", "bias", bias, dtype)
+        check.array("linear", "bias", bias, dtype)
         if bias.shape != (outputs,):
             raise ValueError(f"linear: bias: expected shape ({outputs},), got {bias.shape}")
     rows = x.shape[0]
     if out is None:
         out = _empty((rows, outputs), dtype)
     else:
-        _check.output("linear", out, (rows, outputs), dtype)
+        check.output("linear", out, (rows, outputs), dtype)
     kind = kernels.array
     status = kernels.Linear_updateOutput(
         rows, inputs, outputs, _from_buffer(kind, x), _from_buffer(kind, out),
@@ -203,7 +203,7 @@ def _prepared(name: str, x: np.ndarray, out: np.ndarray | None) -> tuple[Any, np
     if out is None:
         out = _empty(x.shape, kernels.dtype)
     else:
-        _check.output(name, out, x.shape, kernels.dtype)
+        check.output(name, out, x.shape, kernels.dtype)
     return kernels, out, _from_buffer(kernels.array, x), _from_buffer(kernels.array, out)
 
 
@@ -349,8 +349,8 @@ def softmax_ce(
         call = _recorded("softmax_ce", grad)
         settings = (weight, label_smoothing, ignore_index, sample_weight)
         return call(logits, target, reduction, *settings)
-    return _criteria.softmax_ce(
-        "softmax_ce", logits, target, _criteria.reduction("softmax_ce", reduction), grad, weight,
+    return criteria.softmax_ce(
+        "softmax_ce", logits, target, criteria.reduction("softmax_ce", reduction), grad, weight,
         label_smoothing, ignore_index, sample_weight,
     )[0]  # fmt: skip
 
@@ -377,8 +377,8 @@ def nll_loss(
     if type(log_probabilities) is not _ndarray and _traced(log_probabilities):
         settings = (weight, ignore_index, sample_weight)
         return graph["nll_loss"](log_probabilities, target, reduction, *settings)
-    return _criteria.nll(
-        "nll_loss", log_probabilities, target, _criteria.reduction("nll_loss", reduction), weight,
+    return criteria.nll(
+        "nll_loss", log_probabilities, target, criteria.reduction("nll_loss", reduction), weight,
         ignore_index, sample_weight,
     )[0]  # fmt: skip
 
@@ -403,8 +403,8 @@ def mse_loss(
     """
     if (type(x) is not _ndarray or type(target) is not _ndarray) and _traced(x, target):
         return graph["mse_loss"](x, target, reduction, sample_weight)
-    code = _criteria.reduction("mse_loss", reduction)
-    return _criteria.mse("mse_loss", x, target, code, sample_weight)[0]
+    code = criteria.reduction("mse_loss", reduction)
+    return criteria.mse("mse_loss", x, target, code, sample_weight)[0]
 
 
 def count_correct(output: np.ndarray, target: np.ndarray, ignore_index: int = IGNORE_INDEX) -> int:
@@ -420,7 +420,7 @@ def count_correct(output: np.ndarray, target: np.ndarray, ignore_index: int = IG
     Raises:
         TypeError, ValueError: dtypes or shapes do not fit.
     """
-    return _criteria.count_correct("count_correct", output, target, ignore_index)
+    return criteria.count_correct("count_correct", output, target, ignore_index)
 
 
 def dropout(
@@ -453,11 +453,11 @@ def dropout(
     if type(x) is not _ndarray and _traced(x):
         return _recorded("dropout", out)(x, p, seed, stream, step)
     kernels, out, source, to = _prepared("dropout", x, out)
-    p = _check.number("dropout", "p", p, 0, 1)
+    p = check.number("dropout", "p", p, 0, 1)
     for name, value, bits in (("seed", seed, 64), ("stream", stream, 31), ("step", step, 32)):
-        if _check.size("dropout", name, value, 0) >= 2**bits:
+        if check.size("dropout", name, value, 0) >= 2**bits:
             raise ValueError(f"dropout: {name}: expected 0 <= {name} < 2**{bits}, got {value}")
-    purpose = _native.DROPOUT_PURPOSE + stream
+    purpose = native.DROPOUT_PURPOSE + stream
     status = kernels.Dropout_updateOutput(
         x.size, source, to, p, seed, purpose, step, _State.threads
     )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from helpers import Guarded
 
-from nnlite import _native
+from nnlite._core import native
 
 OUT, OUT2, A, B, C, D = range(6)
 
@@ -42,7 +42,7 @@ class Bench:
     """
 
     def __init__(self, isa: str, dtype: np.dtype, offset: int = 0) -> None:
-        self.build, self.dtype, self._offset = _native.load_build(isa), np.dtype(dtype), offset
+        self.build, self.dtype, self._offset = native.load_build(isa), np.dtype(dtype), offset
         self.ffi = self.build.ffi
         self._owners: list[np.ndarray] = []
         self._copies: list[Guarded] = []
@@ -81,7 +81,7 @@ class Bench:
         self, op: str | int, sizes: tuple[int, ...], slots: dict[int, Any], **fields: Any
     ) -> None:
         """A call, by the name or the number of its operation."""
-        number = getattr(_native, f"OP_{op}") if isinstance(op, str) else op
+        number = getattr(native, f"OP_{op}") if isinstance(op, str) else op
         found = [{"buffer": -1}] * 6
         for i, x in slots.items():
             found[i] = self.slot(x)

@@ -16,8 +16,8 @@ import numpy as np
 from autograd_cases import _rebuilt, _spectral, draw
 
 from nnlite import autograd as ag
-from nnlite.autograd import elementary, indexing, neural, products
 from nnlite.autograd.operation import apply
+from nnlite.autograd.ops import elementary, indexing, neural, products
 
 ONE: Any = [(), (3,), (2, 3), (2, 1, 2), (0,), (2, 0)]
 PAIRS: Any = [

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import nnlite as nn
-from nnlite._safe_file import encode
+from nnlite.checkpoint.file import encode
 
 
 def part(name: str, **config) -> dict:

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from nnlite import _native
+from nnlite._core import native
 
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 DTYPES = [F32, F64]
-BUILDS = _native.supported()
+BUILDS = native.supported()
 OTHERS = [isa for isa in BUILDS if isa != "portable"]  # compared with the portable build
 THREADS = [1, 2, 3, 7]
 # Around every vector width (2 to 16 lanes), four vectors at a time, and sixteen virtual lanes.
@@ -109,7 +109,7 @@ def call(
     Asserts the status, that guards and inputs are as they were, and with an expected failure that
     the outputs are too. `threads` goes last; None is for kernels without it.
     """
-    build = _native.load_build(isa)
+    build = native.load_build(isa)
     places: dict[int, Any] = {}
     first: dict[int, np.ndarray] = {}
     values, written, shapes = [], [], []
@@ -126,7 +126,7 @@ def call(
         else:
             same = isinstance(arg, Same)
             values.append(
-                values[arg.argument] if same else _native.NULL if isinstance(arg, In) else arg
+                values[arg.argument] if same else native.NULL if isinstance(arg, In) else arg
             )
             if same:
                 written.append(arg.argument)
@@ -134,7 +134,7 @@ def call(
             continue
         places[index] = place(arg_array, offset)
         first[index] = places[index].array.copy()
-        values.append(_native.pointer(places[index].array))
+        values.append(native.pointer(places[index].array))
         if not isinstance(arg, In):
             written.append(index)
             shapes.append(arg_array.shape)
@@ -143,7 +143,7 @@ def call(
     assert got == status, f"{name}: status {got}, expected {status}"
     for index, kept in places.items():
         kept.check(f"{name}, argument {index}")
-        if index not in written or status not in (_native.OK, _native.EINDEX):
+        if index not in written or status not in (native.OK, native.EINDEX):
             same_bytes(kept.array, first[index], f"{name}: argument {index} changed")
     return [
         places[index].array.reshape(shape) for index, shape in zip(written, shapes, strict=True)

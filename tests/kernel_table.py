@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from helpers import In, InOut, Out, wild
 
-from nnlite import _native
+from nnlite._core import native
 
 HEADER = Path(__file__).parent.parent / "csrc" / "nnlite.h"
 NULL = In(None)
@@ -61,14 +61,14 @@ class Draw:
         seed, purpose, step = self.rng.integers(0, 2**31, 3)
         return int(seed), int(purpose), int(step)
 
-    def segments(self, *sizes: int) -> Callable[[_native.Build], Any]:
+    def segments(self, *sizes: int) -> Callable[[native.Build], Any]:
         """Segments with these numbers of gradients, for a build."""
         grads = [self.usual(n) for n in sizes]
 
-        def made(build: _native.Build) -> Any:
+        def made(build: native.Build) -> Any:
             found = build.ffi.new("nnl_segment[]", len(grads))
             for segment, grad in zip(found, grads, strict=True):
-                segment.count, segment.grad = grad.size, _native.pointer(grad)
+                segment.count, segment.grad = grad.size, native.pointer(grad)
             return found
 
         return made
@@ -77,7 +77,7 @@ class Draw:
         return float(self.rng.normal())
 
     def reduction(self) -> int:
-        return int(self.pick(_native.MEAN, _native.SUM))
+        return int(self.pick(native.MEAN, native.SUM))
 
 
 @dataclass
@@ -112,7 +112,7 @@ def matmul(d: Draw, count: int, m: int, n: int, k: int) -> tuple:
     """Products of a stack with one matrix, each also transposed."""
     return (
         count, m, n, k, d.input(count, m, k), m * k, *d.pick((k, 1), (1, m)), d.input(k, n), 0,
-        *d.pick((n, 1), (1, k)), Out((count, m, n)), d.pick(0, _native.GRADIENT),
+        *d.pick((n, 1), (1, k)), Out((count, m, n)), d.pick(0, native.GRADIENT),
     )  # fmt: skip
 
 
@@ -144,7 +144,7 @@ TABLE: dict[str, Line] = {
         N, D, K, d.input(N, D), Out((N, K)), d.input(D, K), d.maybe(d.usual(K)),
         int(d.rng.integers(4)))),
     "Linear_updateGradInput": Line(lambda d, N, D, K: (
-        N, D, K, d.input(N, K), Out((N, D)), d.input(D, K), d.maybe(d.usual(N, D)), _native.RELU)),
+        N, D, K, d.input(N, K), Out((N, D)), d.input(D, K), d.maybe(d.usual(N, D)), native.RELU)),
     "Linear_accGradParameters": Line(lambda d, N, D, K: (
         N, D, K, d.input(N, D), d.input(N, K), InOut(d.usual(D, K)),
         d.pick(InOut(d.usual(K)), NULL), d.pick(1.0, 0.3))),

@@ -12,8 +12,8 @@ from helpers import F32
 from parts import CLASSES, FEATURES, data
 
 import nnlite as nn
-from nnlite._safe_file import encode
 from nnlite.checkpoint import restore
+from nnlite.checkpoint.file import encode
 
 VALUES = [
     -1, 0, 2**31, 2**32, 2**53 + 1, 2**63, 2**64, 2**1100, 0.5, -0.5, 1e308, True, None, "1", [],

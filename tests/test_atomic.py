@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from nnlite import _atomic
+from nnlite._core import atomic
 
 OLD, NEW = b"old bytes", b"new bytes, and more of them"
 
@@ -32,7 +32,7 @@ def left(folder) -> list[str]:
 @pytest.mark.parametrize("kind", [str, os.fsencode, lambda path: path])
 def test_writes_and_replaces(path, kind, data):
     for expected in (data, OLD, data):
-        _atomic.write(kind(path), expected)
+        atomic.write(kind(path), expected)
         assert path.read_bytes() == expected
     assert left(path.parent) == [path.name]
 
@@ -53,7 +53,7 @@ def test_the_order_of_steps(path, monkeypatch):
 
     for name in ("write", "fsync", "replace"):
         spy(name)
-    _atomic.write(path, NEW)
+    atomic.write(path, NEW)
     assert steps == ["write", "fsync", "replace", "fsync of the folder"]
 
 
@@ -61,7 +61,7 @@ def test_the_order_of_steps(path, monkeypatch):
 def test_permissions_of_a_new_file_follow_the_umask(path, umask, expected):
     before = os.umask(umask)
     try:
-        _atomic.write(path, NEW)
+        atomic.write(path, NEW)
     finally:
         os.umask(before)
     assert stat.S_IMODE(path.stat().st_mode) == expected
@@ -70,7 +70,7 @@ def test_permissions_of_a_new_file_follow_the_umask(path, umask, expected):
 def test_permissions_of_an_old_file_stay(path):
     path.write_bytes(OLD)
     path.chmod(0o640)
-    _atomic.write(path, NEW)
+    atomic.write(path, NEW)
     assert (stat.S_IMODE(path.stat().st_mode), path.read_bytes()) == (0o640, NEW)
 
 
@@ -81,7 +81,7 @@ def test_a_link_stays_a_link(tmp_path, exists):
     link.symlink_to("there/target")
     if exists:
         target.write_bytes(OLD)
-    _atomic.write(link, NEW)
+    atomic.write(link, NEW)
     assert link.is_symlink()
     assert (target.read_bytes(), link.read_bytes()) == (NEW, NEW)
     assert (left(tmp_path), left(tmp_path / "there")) == (["link", "there"], ["target"])
@@ -90,20 +90,20 @@ def test_a_link_stays_a_link(tmp_path, exists):
 def test_a_hard_link_keeps_the_old_bytes(path):
     path.write_bytes(OLD)
     os.link(path, path.parent / "backup")
-    _atomic.write(path, NEW)
+    atomic.write(path, NEW)
     assert ((path.parent / "backup").read_bytes(), path.read_bytes()) == (OLD, NEW)
 
 
 @pytest.mark.parametrize("name", ["x" * 255, "é" * 127, "a b\nc*?[", ".hidden", "-rf"])
 def test_every_name(tmp_path, name):
     for data in (OLD, NEW):
-        _atomic.write(tmp_path / name, data)
+        atomic.write(tmp_path / name, data)
     assert left(tmp_path) == [name]
     assert (tmp_path / name).read_bytes() == NEW
 
 
 def test_no_utf8_in_the_name(tmp_path):
-    _atomic.write(os.fsencode(tmp_path) + b"/\xff", NEW)
+    atomic.write(os.fsencode(tmp_path) + b"/\xff", NEW)
     assert os.listdir(os.fsencode(tmp_path)) == [b"\xff"]
 
 
@@ -131,7 +131,7 @@ def test_the_old_file_stays(path, monkeypatch, call, number, kind):
     path.write_bytes(OLD)
     failing(monkeypatch, call, number)
     with pytest.raises(kind) as caught:
-        _atomic.write(path, NEW, "save")
+        atomic.write(path, NEW, "save")
     text = f"save: cannot write {str(path)!r}: {os.strerror(number)}; no file has changed"
     assert (caught.value.errno, caught.value.strerror) == (number, text)
     monkeypatch.undo()
@@ -146,7 +146,7 @@ def test_ctrl_c_leaves_nothing(path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        _atomic.write(path, NEW)
+        atomic.write(path, NEW)
     assert (path.read_bytes(), left(path.parent)) == (OLD, [path.name])
 
 
@@ -160,7 +160,7 @@ def test_a_folder_that_cannot_be_synced(path, monkeypatch):
         original(fd)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    _atomic.write(path, NEW)
+    atomic.write(path, NEW)
     assert path.read_bytes() == NEW
 
 
@@ -169,10 +169,10 @@ def test_a_real_limit_of_the_file_size(path):
     path.write_bytes(OLD)
     program = f"""
         import resource
-        from nnlite import _atomic
+        from nnlite._core import atomic
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
         try:
-            _atomic.write({str(path)!r}, bytes(5000))
+            atomic.write({str(path)!r}, bytes(5000))
         except OSError as error:
             print(error)
     """
@@ -184,11 +184,11 @@ def test_a_real_limit_of_the_file_size(path):
 def test_folders_that_are_none(tmp_path):
     (tmp_path / "file").write_bytes(OLD)
     with pytest.raises(FileNotFoundError, match="cannot write"):
-        _atomic.write(tmp_path / "missing" / "x", NEW)
+        atomic.write(tmp_path / "missing" / "x", NEW)
     with pytest.raises(NotADirectoryError, match="cannot write"):
-        _atomic.write(tmp_path / "file" / "x", NEW)
+        atomic.write(tmp_path / "file" / "x", NEW)
     with pytest.raises(IsADirectoryError, match="it is a directory"):
-        _atomic.write(tmp_path, NEW)
+        atomic.write(tmp_path, NEW)
     assert left(tmp_path) == ["file"]
 
 
@@ -200,11 +200,11 @@ def test_a_folder_of_somebody_else():
         os.chmod(folder, 0o555)
         program = f"""
             import fcntl, hashlib, os
-            from nnlite import _atomic
+            from nnlite._core import atomic
             if os.geteuid() == 0:
                 os.seteuid(65534)
             try:
-                _atomic.write({str(path)!r}, b"x", "save")
+                atomic.write({str(path)!r}, b"x", "save")
             except PermissionError as error:
                 print(error)
         """
@@ -219,7 +219,7 @@ def test_what_is_no_file_is_not_replaced(tmp_path):
     os.mkfifo(pipe)
     for special in (pipe, "/dev/null"):
         with pytest.raises(OSError, match="it is not a regular file"):
-            _atomic.write(special, NEW)
+            atomic.write(special, NEW)
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
     assert left(tmp_path) == ["pipe"]
 
@@ -236,14 +236,14 @@ def run(program: str, **options) -> subprocess.CompletedProcess[str]:
 
 WAITS = """
     import os, sys, time
-    from nnlite import _atomic
+    from nnlite._core import atomic
 
     def fsync(fd):
         print("written", flush=True)
         time.sleep(60)
 
     os.fsync = fsync
-    _atomic.write(sys.argv[1], bytes(100))
+    atomic.write(sys.argv[1], bytes(100))
 """
 
 
@@ -262,12 +262,12 @@ def test_a_killed_writer_is_swept_and_a_living_one_is_not(path):
         killed.wait()
         assert path.read_bytes() == OLD
         assert len(left(path.parent)) == 3
-        _atomic.write(path, NEW)
+        atomic.write(path, NEW)
         temporary = [name for name in left(path.parent) if name != path.name]
         assert len(temporary) == 1
         assert temporary[0].startswith(f".{path.name}.{living.pid}.")
         living.kill()
-    _atomic.write(path, NEW)
+    atomic.write(path, NEW)
     assert (left(path.parent), path.read_bytes()) == ([path.name], NEW)
 
 
@@ -281,23 +281,23 @@ def test_only_rubbish_of_this_file_is_swept(path):
         (path.parent / name).write_bytes(b"x")
     kept = path.parent / f".{path.name}.7.{'b' * 16}.tmp"
     kept.symlink_to("elsewhere")
-    _atomic.write(path, NEW)
+    atomic.write(path, NEW)
     assert left(path.parent) == sorted([*others, kept.name, path.name])
 
 
 def test_without_locks_the_process_number_decides(path, monkeypatch):
-    monkeypatch.setattr(_atomic, "_lock", lambda fd: None)
+    monkeypatch.setattr(atomic, "_lock", lambda fd: None)
     living = path.parent / f".{path.name}.{os.getpid()}.{'a' * 16}.tmp"
     dead = path.parent / f".{path.name}.{2**22 + 1}.{'a' * 16}.tmp"  # above the largest number
     for name in (living, dead):
         name.write_bytes(b"x")
-    _atomic.write(path, NEW)
+    atomic.write(path, NEW)
     assert left(path.parent) == sorted([living.name, path.name])
 
 
 def test_a_temporary_file_taken_for_rubbish_is_made_again(path, monkeypatch):
     """Between its creation and its lock another writer may sweep it."""
-    original, swept = _atomic._lock, []
+    original, swept = atomic._lock, []
 
     def lock(fd):
         if not swept:
@@ -306,8 +306,8 @@ def test_a_temporary_file_taken_for_rubbish_is_made_again(path, monkeypatch):
                 os.unlink(path.parent / name)
         return original(fd)
 
-    monkeypatch.setattr(_atomic, "_lock", lock)
-    _atomic.write(path, NEW)
+    monkeypatch.setattr(atomic, "_lock", lock)
+    atomic.write(path, NEW)
     assert (left(path.parent), path.read_bytes(), len(swept)) == ([path.name], NEW, 1)
 
 
@@ -315,9 +315,9 @@ def test_writers_side_by_side(path):
     """Whoever is last, the file holds the bytes of one of them, whole."""
     program = """
         import sys
-        from nnlite import _atomic
+        from nnlite._core import atomic
         for _ in range(40):
-            _atomic.write(sys.argv[1], sys.argv[2].encode() * 5000)
+            atomic.write(sys.argv[1], sys.argv[2].encode() * 5000)
     """
     command = [sys.executable, "-c", textwrap.dedent(program), str(path)]
     writers = [subprocess.Popen([*command, letter]) for letter in "abc"]

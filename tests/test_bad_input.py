@@ -381,7 +381,7 @@ def test_a_build_that_is_not_here(isa):
 
 
 def test_a_compiler_that_is_missing(monkeypatch):
-    build = runpy.run_path(str(Path(nn.__file__).with_name("_build.py")))
+    build = runpy.run_path(str(Path(nn.__file__).with_name("_core") / "build.py"))
     for command in ("/nonexistent/cc", "no-such-compiler -m64"):
         monkeypatch.setenv("CC", command)
         with pytest.raises(SystemExit) as caught:

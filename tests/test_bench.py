@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import nnlite as nn
-from nnlite import _native
+from nnlite._core import native
 from nnlite.bench import cli, facts, plot, report, timing, workloads
 from nnlite.bench.peers import PEERS, PeerError, select_peers
 from nnlite.bench.roofline import Roofline, has_cores, last_level_cache, region_cost
@@ -204,7 +204,7 @@ def test_rounds_without_all_cores_are_measured_again(lost):
 
 def test_cores_are_there_for_one_thread_and_missing_for_more_than_there_are():
     assert has_cores(1)
-    if nn._native.build_facts()["threads"] != "none":
+    if native.build_facts()["threads"] != "none":
         assert not has_cores(64 * (os.cpu_count() or 1))
 
 
@@ -302,23 +302,23 @@ def test_plot(tmp_path, peers):
 
 # ---- the probes ----
 
-BUILDS = _native.supported()
+BUILDS = native.supported()
 
 
 @pytest.mark.parametrize("isa", BUILDS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_fma_probe_counts_and_proves_its_work(isa, dtype, threads):
-    build = _native.load_build(isa)
+    build = native.load_build(isa)
     kernels, flops = build.kernels[np.dtype(dtype)], build.ffi.new("double*")
     counts = []
     for iterations in (0, 1, 2, 7, 1000):
-        assert kernels.roofline_fma(iterations, flops, threads) == _native.OK
+        assert kernels.roofline_fma(iterations, flops, threads) == native.OK
         counts.append(flops[0])
     assert counts[0] == 0 and counts[1] >= 2 * 12 * threads
     assert counts[2:] == [2 * counts[1], 7 * counts[1], 1000 * counts[1]]
     for iterations, bad_threads in ((-1, 1), (1, 0), (2**62, 1)):
-        assert kernels.roofline_fma(iterations, flops, bad_threads) == _native.EINVAL
+        assert kernels.roofline_fma(iterations, flops, bad_threads) == native.EINVAL
     assert flops[0] == counts[-1]
 
 
@@ -326,7 +326,7 @@ def test_fma_probe_counts_and_proves_its_work(isa, dtype, threads):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("streaming", [0, 1])
 def test_copy_probe_copies_every_element_and_no_other(isa, dtype, streaming):
-    build = _native.load_build(isa)
+    build = native.load_build(isa)
     kernels = build.kernels[np.dtype(dtype)]
     ctype = "float[]" if dtype is np.float32 else "double[]"
     source = np.random.default_rng(0).normal(size=300_100).astype(dtype)
@@ -340,11 +340,11 @@ def test_copy_probe_copies_every_element_and_no_other(isa, dtype, streaming):
                 streaming,
                 3,
             )
-            assert status == _native.OK
+            assert status == native.OK
             begin, end = 16 - shift, 16 - shift + n
             np.testing.assert_array_equal(copy[begin:end], source[shift : shift + n])
             assert np.isnan(copy[:begin]).all() and np.isnan(copy[end:]).all()
-    assert kernels.roofline_copy(-1, build.ffi.NULL, build.ffi.NULL, 0, 1) == _native.EINVAL
+    assert kernels.roofline_copy(-1, build.ffi.NULL, build.ffi.NULL, 0, 1) == native.EINVAL
 
 
 def test_the_higher_ceiling_stays():
@@ -414,7 +414,7 @@ def test_bad_arguments(words, message, capsys):
 
 def test_facts_and_a_run_without_peers():
     told = facts.machine_facts(1, [])
-    assert told["isa"] == _native.ISA and told["versions"]["nnlite"] == nn.__version__
+    assert told["isa"] == native.ISA and told["versions"]["nnlite"] == nn.__version__
     workload = workloads.Workload("one", 1, (64, 64, 10))
     result = run_workload(workload, [], seconds=0.001)
     assert list(result.measurements) == ["nnlite"] and result.ratio("numpy") is None

@@ -6,7 +6,7 @@ import argparse
 import json
 
 import nnlite as nn
-from nnlite import _native
+from nnlite._core import native
 from nnlite.bench import cli, compare
 
 
@@ -25,7 +25,7 @@ def test_import_takes_longer_with_numpy_than_beside_it():
 
 def test_nnlite_has_the_same_bits_on_any_threads_instructions_and_batch():
     answers = compare.same_bits("nnlite")
-    narrow = True if _native.ISA == "avx512" else None
+    narrow = True if native.ISA == "avx512" else None
     assert answers == {"threads": True, "instructions": narrow, "batch": True}
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import nnlite as nn
-from nnlite import _native
+from nnlite._core import native
 from nnlite.bench import cases, cli, cliff_report, cliffs, kernel_report, kernels, timing
 from nnlite.bench.cases import Case
 from nnlite.bench.peers import PEERS
@@ -138,7 +138,7 @@ def test_every_door_leads_to_the_same_product(layout, door, dtype):
     case = Case("calls", layout, (5, 6, 7), dtype, 1, door)
     a, b = cases.make_inputs(case)
     kernel = PEERS["nnlite"].kernel(case, (a, b))
-    assert kernel.run() is kernel.value() if door == "functional" else kernel.run() == _native.OK
+    assert kernel.run() is kernel.value() if door == "functional" else kernel.run() == native.OK
     expected = (a.T if layout == "tn" else a) @ (b.T if layout == "nt" else b)
     np.testing.assert_allclose(kernel.value(), expected, rtol=1e-4, atol=1e-5)
 
@@ -178,12 +178,12 @@ def test_a_peer_that_computes_something_else_is_not_timed():
 
 def test_the_product_probe_refuses_nonsense():
     a = np.ones((2, 2), np.float32)
-    probe, p = _native.kernels(np.float32).roofline_gemm, _native.pointer(a)
+    probe, p = native.kernels(np.float32).roofline_gemm, native.pointer(a)
     out = np.full((2, 2), np.nan, np.float32)
-    words = 2, 2, p, 2, 1, p, 2, 1, _native.pointer(out), 2, 1
-    assert probe(-1, 2, *words) == probe(1, -2, *words) == _native.EINVAL
-    assert probe(0, 2, *words) == _native.OK and np.isnan(out).all()
-    assert probe(3, 2, *words) == _native.OK and (out == 2).all()
+    words = 2, 2, p, 2, 1, p, 2, 1, native.pointer(out), 2, 1
+    assert probe(-1, 2, *words) == probe(1, -2, *words) == native.EINVAL
+    assert probe(0, 2, *words) == native.OK and np.isnan(out).all()
+    assert probe(3, 2, *words) == native.OK and (out == 2).all()
 
 
 # ---- their figures ----
@@ -321,7 +321,7 @@ def test_layer_calls_compute_the_layer():
     for count in (1, 2):
         calls = cliffs.layer_calls(19, count)
         assert list(calls) == ["forward", "dx", "dW"]
-        assert [call() for call in calls.values()] == [_native.OK] * 3
+        assert [call() for call in calls.values()] == [native.OK] * 3
 
 
 def some_cliffs():

@@ -15,7 +15,7 @@ import pytest
 from helpers import BUILDS, THREADS, run_python, sha
 
 import nnlite as nn
-from nnlite import _native
+from nnlite._core import native
 
 SPLITS = [1, 7, 500, 4096]  # rows of one chunk of predict
 
@@ -83,7 +83,7 @@ def hashes() -> dict[str, list[str]]:
     return {name: list(*pairs) for name, pairs in found.items()}
 
 
-KINDS = _native.threadings()
+KINDS = native.threadings()
 CHOICES = [(isa, KINDS[0]) for isa in BUILDS] + [(BUILDS[0], kind) for kind in KINDS[1:]]
 
 
@@ -92,8 +92,8 @@ def test_one_hash(isa, threading):
     """In a process of its own, as a user chooses a build, and where threads come from."""
     program = (
         f"import sys; sys.path.insert(0, {os.path.dirname(__file__)!r})\n"
-        "import json, test_bits, nnlite; from nnlite import _native\n"
-        "print(json.dumps([_native.ISA, nnlite.get_threading(), test_bits.hashes()]))"
+        "import json, test_bits, nnlite; from nnlite._core import native\n"
+        "print(json.dumps([native.ISA, nnlite.get_threading(), test_bits.hashes()]))"
     )
     found = run_python(program, NNLITE_ISA=isa, NNLITE_THREADS=threading)
     assert found.returncode == 0, found.stderr

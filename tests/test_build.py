@@ -13,11 +13,11 @@ import pytest
 from helpers import BUILDS, DTYPES, run_python
 
 import nnlite as nn
-from nnlite import _native
+from nnlite._core import native
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADER = (ROOT / "csrc" / "nnlite.h").read_text()
-BUILD = runpy.run_path(str(ROOT / "nnlite" / "_build.py"))
+BUILD = runpy.run_path(str(ROOT / "nnlite" / "_core" / "build.py"))
 
 
 # ---- declarations ----
@@ -54,7 +54,7 @@ def test_a_header_without_its_markers_is_refused():
 
 @pytest.mark.parametrize("isa", BUILDS)
 def test_every_build_has_every_function(isa):
-    build, (typed, common) = _native.load_build(isa), functions()
+    build, (typed, common) = native.load_build(isa), functions()
     assert set(vars(build.common)) == common
     for dtype in DTYPES:
         assert set(vars(build.kernels[dtype])) == typed | {"dtype", "array"}
@@ -66,9 +66,9 @@ def test_every_build_has_every_function(isa):
 
 
 def test_every_machine_has_the_portable_build():
-    assert BUILDS[-1] == "portable" == _native.builds()[-1]
-    assert set(BUILDS) <= set(_native.builds()) <= set(BUILD["isas"]())
-    assert _native.ISA in BUILDS
+    assert BUILDS[-1] == "portable" == native.builds()[-1]
+    assert set(BUILDS) <= set(native.builds()) <= set(BUILD["isas"]())
+    assert native.ISA in BUILDS
 
 
 def test_sources_are_all_there_and_sorted():
@@ -111,8 +111,8 @@ def test_show_config(capsys):
     nn.set_num_threads(3)
     text = nn.show_config()
     assert capsys.readouterr().out == text + "\n"
-    facts = _native.build_facts()
-    for part in (nn.__version__, facts["compiler"], f"kernels    {_native.ISA} (built: "):
+    facts = native.build_facts()
+    for part in (nn.__version__, facts["compiler"], f"kernels    {native.ISA} (built: "):
         assert part in text
     assert ("threads    3 of " in text) == (facts["threads"] != "none")
 
@@ -126,7 +126,7 @@ def test_show_config(capsys):
     ],
 )  # fmt: skip
 def test_the_number_of_threads_at_the_start(value, threads):
-    program = "import nnlite; from nnlite import _config as c; "
+    program = "import nnlite; from nnlite._core import config as c; "
     program += "print(nnlite.get_num_threads(), c.available_cores())"
     found = run_python(program, OMP_NUM_THREADS=value)
     first, cores = found.stdout.split()
@@ -138,12 +138,13 @@ def test_the_number_of_threads_at_the_start(value, threads):
 FORK = """
 import os, sys, time
 import numpy as np, nnlite as nn
-from nnlite import _native, functional as F
+from nnlite import functional as F
+from nnlite._core import native
 nn.set_num_threads(2)
 a = np.random.default_rng(0).normal(size=(512, 512)).astype(np.float32)
 before = len(os.listdir("/proc/self/task")) if sys.platform == "linux" else 0
 expected = F.matmul(a, a).tobytes() + F.tanh(a).tobytes()
-if before and _native.build_facts()["threads"] != "none":
+if before and native.build_facts()["threads"] != "none":
     assert len(os.listdir("/proc/self/task")) > before  # threads were there to be lost
 child = os.fork()
 if child == 0:
@@ -167,7 +168,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.parametrize("isa", BUILDS)
-@pytest.mark.parametrize("threading", _native.threadings())
+@pytest.mark.parametrize("threading", native.threadings())
 def test_a_forked_child_computes_the_same(isa, threading):
     ignore = "import warnings; warnings.simplefilter('ignore', DeprecationWarning)\n"
     found = run_python(ignore + FORK, NNLITE_ISA=isa, NNLITE_THREADS=threading)

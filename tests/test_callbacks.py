@@ -11,7 +11,7 @@ import pytest
 from helpers import F64
 
 import nnlite as nn
-from nnlite import callbacks as C
+from nnlite.train import callbacks as C
 
 NAN = math.nan
 

@@ -8,7 +8,7 @@ import pytest
 from calls import OUT, OUT2, A, B, Bench, C, one
 from helpers import BUILDS, DTYPES, F32, SIZES, THREADS, same_bytes
 
-from nnlite import _native
+from nnlite._core import native
 
 
 def numbers(rng, dtype, *shape):
@@ -230,7 +230,7 @@ def test_of_nothing_there_is_a_sum_but_no_extremum():
         same_bytes(out, np.zeros(6, F32))
         for name in ("MAX", "MIN", "FIRST_MAX", "FIRST_MIN"):
             slots = {OUT: np.full(6, 7, F32), A: nothing}
-            out = one(isa, F32, name, (2, 0, 3, 1), slots, status=_native.EINVAL)[0]
+            out = one(isa, F32, name, (2, 0, 3, 1), slots, status=native.EINVAL)[0]
             assert (out == 7).all()
 
 
@@ -239,14 +239,14 @@ def test_of_nothing_there_is_a_sum_but_no_extremum():
 REFUSED = {
     "a negative operation": {"op": -1},
     "an unknown operation": {"op": 10_000},
-    "one behind the last": {"op": _native.OP_COUNT + 1},
+    "one behind the last": {"op": native.OP_COUNT + 1},
     "no second operand": {B: -1},
     "no first operand": {A: -1},
     "a buffer outside": {B: 3},
     "a buffer below": {C: -2},
     "no result": {OUT: -1},
     "a second result outside": {OUT2: 9},
-    "no third operand of where": {"op": _native.OP_WHERE},
+    "no third operand of where": {"op": native.OP_WHERE},
     "a negative size": {"size": (1, 1, -1, 2)},
     "an overflow": {"size": (2**31, 2**31, 2, 1)},
     "an overflow of one size": {"size": (2**62, 2, 1, 1)},
@@ -256,14 +256,14 @@ REFUSED = {
     "negative rows": {"rows": -1},
     "threads": {"threads": 0},
     "a weight of no product": {"weight": 1},
-    "a weight outside": {"op": _native.OP_GEMM, "batch": 8, "weight": 4},
-    "a negative weight": {"op": _native.OP_GEMM, "batch": 8, "weight": -1},
-    "a weight by rows": {"op": _native.OP_GEMM, "batch": 2, "weight": 1},
-    "sums of a stack": {"op": _native.OP_GEMM, "size": (2, 1, 1, 1), OUT2: 0},
-    "an activation": {"op": _native.OP_GEMM, "activation": 9},
-    "no random stream": {"op": _native.OP_DROPOUT, "integer": 0},
-    "a negative random stream": {"op": _native.OP_DROPOUT, "integer": -1},
-    "a rate": {"op": _native.OP_DROPOUT, "number": 1.5, "counters": [3]},
+    "a weight outside": {"op": native.OP_GEMM, "batch": 8, "weight": 4},
+    "a negative weight": {"op": native.OP_GEMM, "batch": 8, "weight": -1},
+    "a weight by rows": {"op": native.OP_GEMM, "batch": 2, "weight": 1},
+    "sums of a stack": {"op": native.OP_GEMM, "size": (2, 1, 1, 1), OUT2: 0},
+    "an activation": {"op": native.OP_GEMM, "activation": 9},
+    "no random stream": {"op": native.OP_DROPOUT, "integer": 0},
+    "a negative random stream": {"op": native.OP_DROPOUT, "integer": -1},
+    "a rate": {"op": native.OP_DROPOUT, "number": 1.5, "counters": [3]},
 }
 OF_PROGRAMS = {
     "a negative count": {"count": -1},
@@ -299,7 +299,7 @@ def test_refusals(case):
             setattr(struct, field, value)
         kernel = bench.build.kernels[F32].Program_run
         rows, threads = change.get("rows", 1), change.get("threads", 1)
-        assert kernel(struct, rows, threads) == _native.EINVAL
+        assert kernel(struct, rows, threads) == native.EINVAL
         assert (bench.arrays()[0] == 7).all()
 
 

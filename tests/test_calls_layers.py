@@ -10,11 +10,11 @@ import pytest
 from calls import OUT, OUT2, A, B, Bench, C, D, Walk, one
 from helpers import BUILDS, DTYPES, F32, THREADS, In, Out, call, chain, same_bytes
 
-from nnlite import _native
+from nnlite._core import native
 
 ACTIVATIONS = {
-    _native.IDENTITY: None, _native.RELU: ("Threshold", (0.0, 0.0), (0.0,)),
-    _native.SIGMOID: ("Sigmoid", (), ()), _native.TANH: ("Tanh", (), ()),
+    native.IDENTITY: None, native.RELU: ("Threshold", (0.0, 0.0), (0.0,)),
+    native.SIGMOID: ("Sigmoid", (), ()), native.TANH: ("Tanh", (), ()),
 }  # fmt: skip
 EDGES = [
     (1, 1, 1),
@@ -60,7 +60,7 @@ def test_products_with_bias_activation_and_derivative(dtype, activation, rng):
                 turned = {OUT: slots[OUT], A: np.array(a.T, order="C").T,
                           B: np.array(b.T, order="C").T}  # fmt: skip
                 gate = {D: y} if activation else {}
-                sizes, how = (1, m, n, k), {"flag": _native.GRADIENT, "threads": threads}
+                sizes, how = (1, m, n, k), {"flag": native.GRADIENT, "threads": threads}
                 how["activation"] = activation
                 out = one(isa, dtype, "GEMM", sizes, columns({**turned, **gate}), **how)[0]
                 same_bytes(out, backward, f"{m} {n} {k} {isa}, gradient")
@@ -89,7 +89,7 @@ def test_the_gradient_of_a_weight_and_its_bias(dtype, rng):
             for threads in THREADS:
                 slots = columns({OUT: np.full((inputs, outputs), np.nan, dtype), A: x.T, B: g})
                 slots[OUT2] = np.full(outputs, np.nan, dtype)
-                how = {"rows": rows, "threads": threads, "batch": 8, "flag": _native.GRADIENT}
+                how = {"rows": rows, "threads": threads, "batch": 8, "flag": native.GRADIENT}
                 got = one(isa, dtype, "GEMM", (1, inputs, outputs, 1), slots, **how)
                 same_bytes(got[0], weight, f"{rows} {inputs} {outputs} {isa}")
                 same_bytes(got[3], bias, f"sums {rows} {inputs} {outputs} {isa}")
@@ -114,7 +114,7 @@ def test_stacks_of_products(dtype, rng):
 # ---- losses ----
 
 
-@pytest.mark.parametrize("reduction", [_native.MEAN, _native.SUM])
+@pytest.mark.parametrize("reduction", [native.MEAN, native.SUM])
 @pytest.mark.parametrize("name", ["CROSS_ENTROPY", "reals", "NLL", "MSE"])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_losses_are_their_kernels(dtype, name, reduction, rng):
@@ -181,9 +181,9 @@ def test_a_class_that_there_is_not(op, rng):
         for wrong in (-1, 3, 2**40):
             bench = Bench(isa, F32)
             slots = {OUT: np.full(2, 7, F32), A: x, B: np.array([0, 1, wrong, -5])}
-            bench.add(op, (1, 1, 1, 3), slots, batch=1, integer=-100, reduction=_native.MEAN)
+            bench.add(op, (1, 1, 1, 3), slots, batch=1, integer=-100, reduction=native.MEAN)
             struct, _ = bench.program()
-            assert bench.build.kernels[F32].Program_run(struct, 4, 1) == _native.EINDEX
+            assert bench.build.kernels[F32].Program_run(struct, 4, 1) == native.EINDEX
             assert struct.bad_row[0] == 2
             assert (bench.arrays()[0] == 7).all()
 
@@ -317,12 +317,12 @@ def test_predict_refuses_what_does_not_fit(isa, rng):
             setattr(struct, name, value)
         kernel = bench.build.kernels[F32].Program_predict
         pointers = [bench.ffi.from_buffer("float[]", a) for a in (x, out)]
-        assert kernel(struct, 2, *pointers, 1) == _native.EINVAL
+        assert kernel(struct, 2, *pointers, 1) == native.EINVAL
         assert (out == 7).all()
     bench = network(isa, F32, "TANH", weights)
     struct, _ = bench.program()
     for rows, threads in ((-1, 1), (2**60, 1), (2, 0)):
         pointers = [bench.ffi.from_buffer("float[]", a) for a in (x, out)]
         kernel = bench.build.kernels[F32].Program_predict
-        assert kernel(struct, rows, *pointers, threads) == _native.EINVAL
+        assert kernel(struct, rows, *pointers, threads) == native.EINVAL
         assert (out == 7).all()

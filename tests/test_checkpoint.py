@@ -10,7 +10,7 @@ from helpers import DTYPES, F32, same_bytes
 from parts import FEATURES, Gain, data, network, weights
 
 import nnlite as nn
-from nnlite import _config
+from nnlite._core import config as _config
 
 
 @pytest.fixture

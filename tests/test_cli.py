@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import nnlite as nn
-from nnlite import cli
+from nnlite.cli import main as cli
 
 SCRIPT = shutil.which("nnlite", path=sysconfig.get_path("scripts")) or shutil.which("nnlite")
 
@@ -55,7 +55,7 @@ def test_demo_gives_one_hash(demo):
     assert re.fullmatch(
         r"1 thread and \d+ threads gave the same weights: SHA-256 [0-9a-f]{16}\.\.\.", line
     )
-    from nnlite import demo as module
+    from nnlite.cli import demo as module
 
     X, y = nn.data.load_digits()
     X_train, _, y_train, _ = nn.data.train_test_split(X / 16, y)
@@ -72,7 +72,7 @@ def test_demo_shows_progress_and_leaves_nothing(demo):
 
 def test_demo_trains_both_networks_on_the_same_steps():
     """After a few batches of the same order, nnlite and NumPy differ by rounding alone."""
-    from nnlite import demo as module
+    from nnlite.cli import demo as module
 
     rng = np.random.default_rng(0)
     X, y = rng.random((80, 64), dtype=np.float32), rng.integers(0, 10, 80)
@@ -91,7 +91,7 @@ def test_info():
     assert run.returncode == 0 and run.stderr == ""
     for part in (nn.__version__, np.__version__, "OpenMP", "threads"):
         assert part.lower() in run.stdout.lower()
-    assert nn._native.ISA in run.stdout
+    assert nn._core.native.ISA in run.stdout
 
 
 def test_version():
@@ -116,10 +116,11 @@ def test_command_help(name):
 
 def test_version_imports_no_command():
     code = (
-        "import sys; from nnlite.cli import main\n"
+        "import sys; from nnlite.cli.main import main\n"
         "try: main(['--version'])\n"
         "except SystemExit: pass\n"
-        "print([m for m in sys.modules if m.startswith(('nnlite.demo', 'nnlite.bench', 'tqdm'))])"
+        "heavy = ('nnlite.cli.demo', 'nnlite.bench', 'tqdm')\n"
+        "print([m for m in sys.modules if m.startswith(heavy)])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines()[-1] == "[]"
@@ -153,7 +154,7 @@ def test_error_of_a_command_is_one_line(monkeypatch, capsys):
     def fail(args):
         raise FileNotFoundError(2, "No such file or directory", "weights\nfile")
 
-    monkeypatch.setattr("nnlite.info.run", fail)
+    monkeypatch.setattr("nnlite.cli.info.run", fail)
     assert cli.main(["info"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 

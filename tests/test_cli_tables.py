@@ -12,7 +12,7 @@ import pytest
 from test_table_texts import shop, write
 
 import nnlite as nn
-from nnlite import cli
+from nnlite.cli import main as cli
 from nnlite.data import load_table
 
 
@@ -245,7 +245,7 @@ def test_errors_that_nobody_thought_of_are_one_line(capsys, monkeypatch):
         def fail(args, error=error):
             raise error
 
-        monkeypatch.setattr("nnlite.info.run", fail)
+        monkeypatch.setattr("nnlite.cli.info.run", fail)
         monkeypatch.delenv("NNLITE_TRACEBACK", raising=False)
         assert cli.main(["info"]) == 2
         assert capsys.readouterr().err.startswith(expected)
@@ -255,7 +255,9 @@ def test_errors_that_nobody_thought_of_are_one_line(capsys, monkeypatch):
 
 
 def test_warnings_are_one_line(capsys, monkeypatch):
-    monkeypatch.setattr("nnlite.info.run", lambda args: warnings.warn("look\n here", stacklevel=1))
+    monkeypatch.setattr(
+        "nnlite.cli.info.run", lambda args: warnings.warn("look\n here", stacklevel=1)
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         assert cli.main(["info"]) == 0

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import nnlite as nn
-from nnlite import cli, cli_job
+from nnlite.cli import job
+from nnlite.cli import main as cli
 
 
 def write(path: Path, names: list[str] | None, rows) -> str:
@@ -134,17 +135,17 @@ def test_numpy_files(tmp_path, capsys, ending):
     assert lines[0].split(",")[0] == ("y" if ending == "npz" else "prediction")
 
 
-@pytest.mark.parametrize("optimizer", cli_job.OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", job.OPTIMIZERS)
 def test_optimizers(tables, tmp_path, capsys, optimizer):
     words = ["--epochs", 5, "--optimizer", optimizer, "--weight-decay", 1e-4]
     assert train(tables, tmp_path / "m", *words) == 0
     assert float(figures(capsys.readouterr().out)["validation accuracy"]) > 0.85
     loaded = nn.load(tmp_path / "m")
-    assert type(loaded.optimizer).__name__ == cli_job.OPTIMIZERS[optimizer][0]
-    assert loaded.optimizer.lr == pytest.approx(cli_job.OPTIMIZERS[optimizer][1])
+    assert type(loaded.optimizer).__name__ == job.OPTIMIZERS[optimizer][0]
+    assert loaded.optimizer.lr == pytest.approx(job.OPTIMIZERS[optimizer][1])
 
 
-@pytest.mark.parametrize("activation", cli_job.ACTIVATIONS)
+@pytest.mark.parametrize("activation", job.ACTIVATIONS)
 def test_the_network_that_was_asked_for(tables, tmp_path, activation):
     words = ["--hidden", "7,5", "--activation", activation, "--dropout", "0.1", "--epochs", 1]
     assert train(tables, tmp_path / "m", *words) == 0
@@ -190,9 +191,9 @@ def test_early_stopping_keeps_the_best(tables, tmp_path, capsys):
 
 KILLED = """
 import sys
-from nnlite import cli, cli_job
-cli_job.SAVE_SECONDS = 0
-sys.exit(cli.main(sys.argv[1:]))
+from nnlite.cli import job, main
+job.SAVE_SECONDS = 0
+sys.exit(main.main(sys.argv[1:]))
 """
 
 

@@ -27,8 +27,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nnlite as nn
-from nnlite import _native
 from nnlite import functional as F
+from nnlite._core import native
 
 FORWARD, BACKWARD = "Dropout_updateOutput", "Dropout_updateGradInput"
 PLACE = (2**63 + 5, 2**31 + 9, 2**32 - 1)  # seed, purpose, step
@@ -38,8 +38,8 @@ RATES = [0.0, 2.0**-40, 0.1, 0.5, 0.999, 1.0]
 def words(n: int, seed: int, purpose: int, step: int) -> np.ndarray:
     """The stream's words, by the generator that test_random checks against its authors' numbers."""
     out = np.empty(n, np.uint32)
-    _native.check(
-        _native.common.random_bits(n, _native.pointer(out), seed, purpose, step), "random_bits"
+    native.check(
+        native.common.random_bits(n, native.pointer(out), seed, purpose, step), "random_bits"
     )
     return out
 

@@ -21,7 +21,7 @@ from helpers import same_bytes
 from parts import Gain, data, network, train, weights
 
 import nnlite as nn
-from nnlite._safe_file import KEY, encode
+from nnlite.checkpoint.file import KEY, encode
 
 RNG = np.random.default_rng(4)
 DTYPES = ["?", "u1", "i1", "u2", "i2", "f2", "u4", "i4", "f4", "u8", "i8", "f8"]

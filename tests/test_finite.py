@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import nnlite as nn
-from nnlite.training.finite import is_finite
+from nnlite.train._finite import is_finite
 
 ROWS = 24
 
@@ -26,7 +26,7 @@ def made(rule=nn.optim.SGD, lr=3e38, **options):
 
 def eagerly(monkeypatch, eager):
     if eager:
-        monkeypatch.setattr("nnlite.trainer.compiled", lambda *parts: None)
+        monkeypatch.setattr("nnlite.train.trainer.compiled", lambda *parts: None)
 
 
 @pytest.mark.parametrize("eager", [False, True])

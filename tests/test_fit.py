@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import nnlite as nn
-from nnlite.training import fit as fit_module
-from nnlite.training.progress import Progress
+from nnlite.train import _fit as fit_module
+from nnlite.train._progress import Progress
 
 
 def data(rows=90):
@@ -398,7 +398,7 @@ def test_schedules(tmp_path, monkeypatch, schedule, eager, stop):
     """A fit sets the rates of a loop written by hand, and goes on with them after a stop."""
     X, y = data()
     if eager:
-        monkeypatch.setattr("nnlite.trainer.compiled", lambda *unused: None)
+        monkeypatch.setattr("nnlite.train.trainer.compiled", lambda *unused: None)
 
     def run(path, **more):
         nn.manual_seed(0)

@@ -10,7 +10,7 @@ import pytest
 
 import nnlite as nn
 from nnlite.checkpoint import restore
-from nnlite.training.program import Program
+from nnlite.program.train import Program
 
 ROWS, IN, OUT = 70, 5, 3
 WEIGHTS = ("0.weight", "0.bias", "2.weight", "2.bias", "4.weight", "4.bias")
@@ -41,7 +41,7 @@ def fitted(monkeypatch, model, rule, eager, **options):
     trainer = nn.Trainer(model, nn.SoftmaxCE(), rule(model.parameters(), lr=0.01, **options))
     with monkeypatch.context() as patch:
         if eager:
-            patch.setattr("nnlite.trainer.compiled", lambda *parts: None)
+            patch.setattr("nnlite.train.trainer.compiled", lambda *parts: None)
         trainer.fit(X, y, 2, 16, verbose=0)
         trainer.train_step(X, y)
         kinds = {type(program) for program in trainer._programs.values()}
@@ -88,7 +88,7 @@ def test_a_large_weight_frozen_or_beside_a_frozen_one(monkeypatch):
             )
             with monkeypatch.context() as patch:
                 if eager:
-                    patch.setattr("nnlite.trainer.compiled", lambda *parts: None)
+                    patch.setattr("nnlite.train.trainer.compiled", lambda *parts: None)
                 before = values(model)
                 trainer.fit(X, y, 1, 35, verbose=0)
             found[eager] = values(model)
@@ -184,7 +184,7 @@ def test_programs_equal_modules_after_steps_were_missed(monkeypatch, tmp_path, r
         trainer = nn.Trainer(model, nn.SoftmaxCE(), rule(model.parameters(), clip_norm=1.0))
         with monkeypatch.context() as patch:
             if kind == "modules":
-                patch.setattr("nnlite.trainer.compiled", lambda *parts: None)
+                patch.setattr("nnlite.train.trainer.compiled", lambda *parts: None)
             trainer.fit(X, y, 2, 16, verbose=0)
             model.requires_grad_(True)
             trainer.fit(X, y, 1, 16, verbose=0)

@@ -23,15 +23,15 @@ from helpers import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnlite import _native
+from nnlite._core import native
 
 LAYOUTS = ["rows", "columns", "sparse"]
 GAP = -1234.5  # what stands between the rows of a matrix and must stay there
 ACTIVATIONS = {
-    _native.IDENTITY: None,
-    _native.RELU: ("Threshold_updateOutput", 0.0, 0.0),
-    _native.SIGMOID: ("Sigmoid_updateOutput",),
-    _native.TANH: ("Tanh_updateOutput",),
+    native.IDENTITY: None,
+    native.RELU: ("Threshold_updateOutput", 0.0, 0.0),
+    native.SIGMOID: ("Sigmoid_updateOutput",),
+    native.TANH: ("Tanh_updateOutput",),
 }
 
 
@@ -64,9 +64,9 @@ def gemm(
         gate = laid_out(gate, "rows", pad)[0]
     a_flat, a_row, a_col = laid_out(a, layouts[0], pad)
     b_flat, b_row, b_col = laid_out(b, layouts[1], pad)
-    mode = _native.ACCUMULATE if stored is not None else 0
+    mode = native.ACCUMULATE if stored is not None else 0
     if packed:
-        mode |= _native.PACKED
+        mode |= native.PACKED
         b_flat, b_row, b_col = pack(isa, b_flat, b_row, b_col, k, n), -9, -9
     (out,) = call(
         isa, a.dtype, "gemm", m, n, k, In(a_flat), a_row, a_col, In(b_flat), b_row, b_col,
@@ -132,7 +132,7 @@ def test_a_packed_matrix_changes_no_bit(isa, dtype, rng):
             a, b, bias, stored = operands(rng, dtype, m, n, k)
             for begin in ({}, {"bias": bias}, {"stored": stored}):
                 for layouts in (("rows", "rows"), ("columns", "columns"), ("rows", "sparse")):
-                    how = {**begin, "layouts": layouts, "pad": 3, "activation": _native.RELU}
+                    how = {**begin, "layouts": layouts, "pad": 3, "activation": native.RELU}
                     same_bytes(
                         gemm(isa, a, b, packed=True, **how),
                         gemm("portable", a, b, **how),
@@ -195,7 +195,7 @@ def test_threads_split_outputs_only(isa, dtype, rng):
                     b,
                     stored=stored,
                     layouts=layouts,
-                    activation=_native.TANH,
+                    activation=native.TANH,
                     threads=threads,
                 )
                 for threads in THREADS
@@ -255,7 +255,7 @@ def test_sizes_of_zero(isa, dtype, rng):
         same_bytes(gemm(isa, a, b), np.zeros((m, n), dtype))
         same_bytes(gemm(isa, a, b, bias=bias), np.tile(bias, (m, 1)))
         same_bytes(gemm(isa, a, b, stored=stored, pad=1), stored)
-        relu = gemm(isa, a, b, bias=bias, activation=_native.RELU)
+        relu = gemm(isa, a, b, bias=bias, activation=native.RELU)
         same_bytes(relu, np.tile(np.maximum(bias, dtype.type(0)), (m, 1)))
 
 
@@ -300,9 +300,9 @@ def test_builds_give_the_same_bytes(sizes, layouts, start, activation, pad, offs
 
 
 DERIVATIVES = {
-    _native.RELU: ("Threshold_updateGradInput", 0.0),
-    _native.SIGMOID: ("Sigmoid_updateGradInput",),
-    _native.TANH: ("Tanh_updateGradInput",),
+    native.RELU: ("Threshold_updateGradInput", 0.0),
+    native.SIGMOID: ("Sigmoid_updateGradInput",),
+    native.TANH: ("Tanh_updateGradInput",),
 }
 
 
@@ -351,5 +351,5 @@ def test_refuses(isa, case):
     a, b, c = (InOut(np.full(12, value, F32)) for value in (1, 2, 3))  # call checks that all stay
     call(
         isa, F32, "gemm", v["m"], v["n"], v["k"], a, 4, 1, b, 3, 1, c, 3, In(v["bias"]),
-        In(None), v["accumulate"], v["activation"], threads=v["threads"], status=_native.EINVAL,
+        In(None), v["accumulate"], v["activation"], threads=v["threads"], status=native.EINVAL,
     )  # fmt: skip

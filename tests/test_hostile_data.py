@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import nnlite as nn
-from nnlite import cli
+from nnlite.cli import main as cli
 from nnlite.data import DataError, load_idx, load_table, source
 
 

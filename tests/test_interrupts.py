@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import nnlite as nn
-from nnlite import _native
 from nnlite import functional as F
+from nnlite._core import native
 
 F32 = np.float32
 pytestmark = pytest.mark.skipif(
@@ -28,7 +28,7 @@ def _handler_put_back():
     before = signal.getsignal(signal.SIGINT)
     yield
     signal.signal(signal.SIGINT, before)
-    assert _native._raised == [] and _native._wishes == [False]
+    assert native._raised == [] and native._wishes == [False]
 
 
 def interrupted(call: Callable[[], Any], error: type[BaseException], after: float = 0.2) -> None:

@@ -29,7 +29,7 @@ from helpers import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnlite import _native
+from nnlite._core import native
 
 # kernel: number of arrays, scalars after them
 POINTWISE = {
@@ -234,7 +234,7 @@ def test_linear_refuses_gradients_that_overlap():
     for isa in BUILDS:
         for same in (3, 4, 5):  # the bias gradient within x, dy or dW
             args = (2, 4, 3, x, dy, dw, Same(same), 1.0)
-            call(isa, F32, "Linear_accGradParameters", *args, status=_native.EOVERLAP)
+            call(isa, F32, "Linear_accGradParameters", *args, status=native.EOVERLAP)
 
 
 # ---- gather_rows ----
@@ -264,7 +264,7 @@ def test_gather_rows(rows, width, source, dtype):
 def test_gather_rows_refuses_an_index(isa, bad):
     x, index = np.zeros((5, 3), F32), np.array([0, 4, bad, -7])
     args = (4, 3, 5, In(x), In(index), Out((4, 3)), Out(1, np.int64))
-    out, row = call(isa, F32, "gather_rows", *args, threads=None, status=_native.EINDEX)
+    out, row = call(isa, F32, "gather_rows", *args, threads=None, status=native.EINDEX)
     assert np.isnan(out).all() and row[0] == 2
 
 
@@ -293,4 +293,4 @@ def test_refuses_sizes_and_settings(name, args, threads):
             for index, arg in enumerate(args)
         )
     for isa in BUILDS:
-        call(isa, F32, name, *args, threads=threads, status=_native.EINVAL)
+        call(isa, F32, name, *args, threads=threads, status=native.EINVAL)

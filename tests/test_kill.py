@@ -11,7 +11,7 @@ from forge import signed
 from helpers import F32, sha
 
 import nnlite as nn
-from nnlite._safe_file import Reader
+from nnlite.checkpoint.file import Reader
 
 sys.path.insert(0, str(Path(__file__).parent / "tools"))
 

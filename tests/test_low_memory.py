@@ -32,7 +32,7 @@ optimizer.state["exp_avg"][...] = 1
 if early:  # else the modules of saving are imported under the limit
     nn.save(sys.argv[2] + ".other", nn.ReLU())
     nn.load(sys.argv[2] + ".other")
-    from nnlite import trainer
+    from nnlite.train import trainer
 used = int(re.search(r"VmSize:\\s*(\\d+) kB", open("/proc/self/status").read())[1]) * 1024
 limit = used + left * 2**20
 resource.setrlimit(resource.RLIMIT_AS, (limit, -1))

@@ -13,8 +13,8 @@ from helpers import BUILDS, DTYPES, call, run_python, same_bytes
 from kernel_table import TABLE, Draw, takes_threads
 
 import nnlite as nn
-from nnlite import _native
 from nnlite import functional as F
+from nnlite._core import native
 
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 ARM = platform.machine().lower() in ("aarch64", "arm64")
@@ -135,13 +135,13 @@ def test_traps_of_the_caller_do_not_end_the_process():
 import sys
 sys.path.insert(0, TESTS)
 import numpy as np
-from nnlite import _native
+from nnlite._core import native
 from nnlite import functional as F
 from test_mode import LIBM, WORD, words
 x = np.array([-1.0, 0.0, np.inf, 1e-310] * 9)
 out = np.empty_like(x)
-p, q = _native.pointer(x), _native.pointer(out)
-kernel = _native.F64.Log_updateOutput
+p, q = native.pointer(x), native.pointer(out)
+kernel = native.F64.Log_updateOutput
 before, traps = words(), words()
 traps[WORD] &= ~0x1F80
 LIBM.fesetenv(traps)
@@ -219,7 +219,7 @@ def test_after_torch_flushes_denormals():
 
 
 def test_the_mode_by_itself():
-    common = _native.common
+    common = native.common
     with mode(MODES["ftz"]):
         before = common.enter_standard_mode()
         assert control() == (0x1F80 if X86 else 0)

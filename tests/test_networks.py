@@ -7,9 +7,9 @@ import pytest
 from network_cases import CLASSES, INPUTS, NETWORKS
 
 import nnlite as nn
-from nnlite.training.eager import Eager
-from nnlite.training.program import Program
-from nnlite.training.rows import Rows
+from nnlite.program.train import Program
+from nnlite.train._eager import Eager
+from nnlite.train._rows import Rows
 
 ROWS = 37  # not a multiple of a batch
 
@@ -56,10 +56,10 @@ def trained(make, dtype, optimiser=sgd, loss=None, weighted=False, batch=16, epo
 
 
 def eagerly(monkeypatch, *args, **named):
-    import nnlite.trainer
+    import nnlite.train.trainer
 
     with monkeypatch.context() as patch:
-        patch.setattr(nnlite.trainer, "compiled", lambda *unused: None)
+        patch.setattr(nnlite.train.trainer, "compiled", lambda *unused: None)
         runner, _, found = trained(*args, **named)
     assert isinstance(runner, Eager)
     return found

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 import nnlite as nn
-from nnlite.training import fit as fit_module
-from nnlite.training import program as program_module
-from nnlite.training.eager import Eager
-from nnlite.training.program import Program
-from nnlite.training.rows import Rows
+from nnlite.program import train as program_module
+from nnlite.program.train import Program
+from nnlite.train import _fit as fit_module
+from nnlite.train._eager import Eager
+from nnlite.train._rows import Rows
 
 DTYPES = (np.float32, np.float64)
 
@@ -60,9 +60,9 @@ def data(rows, dtype=np.float32):
 
 
 def no_program(monkeypatch):
-    import nnlite.trainer
+    import nnlite.train.trainer
 
-    monkeypatch.setattr(nnlite.trainer, "compiled", lambda *unused: None)
+    monkeypatch.setattr(nnlite.train.trainer, "compiled", lambda *unused: None)
 
 
 CASES = [
@@ -187,7 +187,7 @@ def test_a_shared_parameter(monkeypatch):
         trainer = nn.Trainer(model, nn.SoftmaxCE(), nn.optim.SGD(model.parameters(), lr=0.1))
         with monkeypatch.context() as patch:
             if eager:
-                patch.setattr("nnlite.trainer.compiled", lambda *parts: None)
+                patch.setattr("nnlite.train.trainer.compiled", lambda *parts: None)
             trainer.fit(X, y, 3, 8, verbose=0)
         assert (trainer.why_eager is None) is not eager
         found.append([p.data.tobytes() for p in model.parameters()])

@@ -9,7 +9,7 @@ import pytest
 from helpers import BUILDS, DTYPES, F32, F64, Out, call, same_bytes
 
 import nnlite as nn
-from nnlite import _native
+from nnlite._core import native
 
 MASK = 2**32 - 1
 STREAMS = [(0, 0, 0), (1, 2, 3), (2**64 - 1, 2**32 - 1, 2**32 - 1), (0xA4093822299F31D0, 7, 0)]
@@ -132,7 +132,7 @@ def test_refuses_sizes(isa):
             ("random_normal", F32, (0.0, 1.0)),
         ):
             args = (n, Out(4, kind), *scalars, 0, 0, 0)
-            call(isa, F32, name, *args, threads=None, status=_native.EINVAL)
+            call(isa, F32, name, *args, threads=None, status=native.EINVAL)
 
 
 @pytest.mark.parametrize("isa", BUILDS)
@@ -146,4 +146,4 @@ def test_a_permutation_of_four_bytes_has_the_same_numbers(isa):
     out = Out(4, np.uint32)
     for rows, width in ((4, 2), (2**32 + 1, 4)):
         call(isa, F32, "random_permutation", rows, out, width, 0, 0, 0, threads=None,
-             status=_native.EINVAL)  # fmt: skip
+             status=native.EINVAL)  # fmt: skip

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from nnlite import cli
+from nnlite.cli import main
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -67,7 +67,7 @@ def test_commands_are_ones_that_the_parser_takes(page):
     for line in re.findall(r"^    nnlite (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE):
         name, *words = shlex.split(line.split("   ")[0])
         parser = argparse.ArgumentParser()
-        importlib.import_module(cli.COMMANDS[name][0]).add_arguments(parser)
+        importlib.import_module(main.COMMANDS[name][0]).add_arguments(parser)
         parser.parse_args(words)
 
 

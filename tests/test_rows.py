@@ -25,11 +25,11 @@ from helpers import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnlite import _native
+from nnlite._core import native
 
 INF, NAN = math.inf, math.nan
 N1 = In(None)  # a null pointer
-MEAN, SUM = _native.MEAN, _native.SUM
+MEAN, SUM = native.MEAN, native.SUM
 ROWS = [0, 1, 3]
 COLUMNS = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 53, 64, 100]
 FORWARD = ["SoftMax_updateOutput", "LogSoftMax_updateOutput"]
@@ -234,9 +234,9 @@ def test_cross_entropy_of_two_classes_is_softplus(dtype):
 @pytest.mark.parametrize("isa", BUILDS)
 def test_losses_refuse_a_class_index(isa, bad):
     x, target = np.zeros((5, 4), F32), np.array([0, 3, 1, bad, -9])
-    loss, gradient, row = cross_entropy(isa, x, target, status=_native.EINDEX, threads=2)
+    loss, gradient, row = cross_entropy(isa, x, target, status=native.EINDEX, threads=2)
     assert np.isnan(loss[0]) and np.isnan(gradient).all() and row[0] == 3
-    how = {"threads": None, "status": _native.EINDEX}
+    how = {"threads": None, "status": native.EINDEX}
     args = (5, 4, In(x), In(target), Out(2), N1, N1, Out(1, np.int64), -100, MEAN)
     loss, row = call(isa, F32, "ClassNLLCriterion_updateOutput", *args, **how)
     assert np.isnan(loss[0]) and row[0] == 3
@@ -295,8 +295,8 @@ def test_the_loss_of_nothing(isa):
     x, t, probabilities = np.zeros((0, 3), F32), np.zeros(0, np.int64), np.zeros((0, 3), F32)
     for target in (t, probabilities):
         assert cross_entropy(isa, x, target, SUM)[0][0] == 0
-        cross_entropy(isa, x, target, MEAN, status=_native.EINVAL)
-    for status, reduction in ((0, SUM), (_native.EINVAL, MEAN)):
+        cross_entropy(isa, x, target, MEAN, status=native.EINVAL)
+    for status, reduction in ((0, SUM), (native.EINVAL, MEAN)):
         args = (0, 3, In(x), In(x), Out(2), N1, reduction)
         loss = call(isa, F32, "MSECriterion_updateOutput", *args, status=status)[0][0]
         assert loss == 0 if reduction == SUM else np.isnan(loss)
@@ -343,7 +343,7 @@ REFUSED += [
 @pytest.mark.parametrize("name, args, threads", REFUSED)
 def test_refuses_sizes_and_settings(name, args, threads):
     for isa in BUILDS:
-        call(isa, F32, name, *args, threads=threads, status=_native.EINVAL)
+        call(isa, F32, name, *args, threads=threads, status=native.EINVAL)
 
 
 @given(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers import BUILDS, DTYPES, F32, SIZES, THREADS, AtPageEnd, Guarded, fma, same_bytes, wild
 
-from nnlite import _native
+from nnlite._core import native
 
 
 def update(
@@ -16,13 +16,13 @@ def update(
 
     weight_decay and l1 are those of the segments, all other numbers the optimiser's.
     """
-    build = _native.load_build(isa)
+    build = native.load_build(isa)
     copies = [place(array, offset) for array in (w, g, *states)]
     decay = {name: numbers.pop(name) for name in ("weight_decay", "l1") if name in numbers}
     ends = [*cuts, w.size]
     segments = build.ffi.new("nnl_segment[]", len(ends))
     for segment, begin, end in zip(segments, [0, *cuts], ends, strict=True):
-        at = [_native.pointer(copy.array[begin:end]) for copy in copies]
+        at = [native.pointer(copy.array[begin:end]) for copy in copies]
         segment.count, segment.weight, segment.grad = end - begin, at[0], at[1]
         segment.state[0 : len(states)] = at[2:]
         for name, value in decay.items():
@@ -49,7 +49,7 @@ def test_sgd(dtype, momentum, decay, rng):
         step = fma(dtype.type(decay), w, g)
         velocity = fma(dtype.type(momentum), v, step) if momentum else v
         weight = fma(-dtype.type(0.1), velocity if momentum else step, w)
-        numbers = {"rule": _native.RULE_SGD, "lr": 0.1, "momentum": momentum, "weight_decay": decay}
+        numbers = {"rule": native.RULE_SGD, "lr": 0.1, "momentum": momentum, "weight_decay": decay}
         for isa in BUILDS:
             for how in ({}, {"offset": 1}, {"offset": 5}, {"place": AtPageEnd}):
                 got = update(isa, w, g, [v] if momentum else [], **numbers, **how)
@@ -61,26 +61,26 @@ def test_sgd(dtype, momentum, decay, rng):
 ADAM = {"lr": 0.01, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8}
 RPROP = {"eta_minus": 0.5, "eta_plus": 1.2, "step_min": 1e-6, "step_max": 50.0}
 RULES = {  # name: (number of states, settings)
-    "SGD": (0, {"rule": _native.RULE_SGD, "lr": 0.1}),
-    "SGD momentum": (1, {"rule": _native.RULE_SGD, "lr": 0.1, "momentum": 0.9, "steps": 3,
-                         "dampening": 0.2, "flags": _native.MAXIMIZE}),
-    "SGD Nesterov": (1, {"rule": _native.RULE_SGD, "lr": 0.1, "momentum": 0.9,
-                         "flags": _native.NESTEROV}),
-    "Adam": (2, {"rule": _native.RULE_ADAM, **ADAM}),
-    "Adam, eps 0": (2, {"rule": _native.RULE_ADAM, **ADAM, "eps": 0}),
-    "AdamW AMSGrad": (3, {"rule": _native.RULE_ADAM, **ADAM,
-                          "flags": _native.AMSGRAD | _native.DECOUPLED}),
-    "Adamax": (2, {"rule": _native.RULE_ADAMAX, **ADAM}),
-    "NAdam": (2, {"rule": _native.RULE_NADAM, **ADAM, "warming": 0.99}),
-    "RMSprop": (1, {"rule": _native.RULE_RMSPROP, **ADAM, "alpha": 0.9}),
-    "RMSprop momentum": (2, {"rule": _native.RULE_RMSPROP, **ADAM, "alpha": 0.9, "momentum": 0.5}),
-    "RMSprop centred": (2, {"rule": _native.RULE_RMSPROP, **ADAM, "alpha": 0.9,
-                            "flags": _native.CENTERED}),
-    "RMSprop both": (3, {"rule": _native.RULE_RMSPROP, **ADAM, "alpha": 0.9, "momentum": 0.5,
-                         "flags": _native.CENTERED}),
-    "Adagrad": (1, {"rule": _native.RULE_ADAGRAD, **ADAM, "lr_decay": 0.1, "steps": 7}),
-    "Adadelta": (2, {"rule": _native.RULE_ADADELTA, "lr": 1.0, "rho": 0.9, "eps": 1e-6}),
-    "Rprop": (2, {"rule": _native.RULE_RPROP, **RPROP}),
+    "SGD": (0, {"rule": native.RULE_SGD, "lr": 0.1}),
+    "SGD momentum": (1, {"rule": native.RULE_SGD, "lr": 0.1, "momentum": 0.9, "steps": 3,
+                         "dampening": 0.2, "flags": native.MAXIMIZE}),
+    "SGD Nesterov": (1, {"rule": native.RULE_SGD, "lr": 0.1, "momentum": 0.9,
+                         "flags": native.NESTEROV}),
+    "Adam": (2, {"rule": native.RULE_ADAM, **ADAM}),
+    "Adam, eps 0": (2, {"rule": native.RULE_ADAM, **ADAM, "eps": 0}),
+    "AdamW AMSGrad": (3, {"rule": native.RULE_ADAM, **ADAM,
+                          "flags": native.AMSGRAD | native.DECOUPLED}),
+    "Adamax": (2, {"rule": native.RULE_ADAMAX, **ADAM}),
+    "NAdam": (2, {"rule": native.RULE_NADAM, **ADAM, "warming": 0.99}),
+    "RMSprop": (1, {"rule": native.RULE_RMSPROP, **ADAM, "alpha": 0.9}),
+    "RMSprop momentum": (2, {"rule": native.RULE_RMSPROP, **ADAM, "alpha": 0.9, "momentum": 0.5}),
+    "RMSprop centred": (2, {"rule": native.RULE_RMSPROP, **ADAM, "alpha": 0.9,
+                            "flags": native.CENTERED}),
+    "RMSprop both": (3, {"rule": native.RULE_RMSPROP, **ADAM, "alpha": 0.9, "momentum": 0.5,
+                         "flags": native.CENTERED}),
+    "Adagrad": (1, {"rule": native.RULE_ADAGRAD, **ADAM, "lr_decay": 0.1, "steps": 7}),
+    "Adadelta": (2, {"rule": native.RULE_ADADELTA, "lr": 1.0, "rho": 0.9, "eps": 1e-6}),
+    "Rprop": (2, {"rule": native.RULE_RPROP, **RPROP}),
 }  # fmt: skip
 EXTRAS = [
     {},
@@ -153,7 +153,7 @@ REFUSED = {
     "rule": {"rule": 99},
     "no state": {"momentum": 0.9},
     "negative size": {"cuts": [20]},
-    "Adam without state": {"rule": _native.RULE_ADAM},
+    "Adam without state": {"rule": native.RULE_ADAM},
 }
 
 
@@ -161,4 +161,4 @@ REFUSED = {
 def test_refusals(case, rng):
     w, g = rng.normal(size=(2, 9))
     for isa in BUILDS:
-        update(isa, w, g, status=1, **{"rule": _native.RULE_SGD, "lr": 0.1, **REFUSED[case]})
+        update(isa, w, g, status=1, **{"rule": native.RULE_SGD, "lr": 0.1, **REFUSED[case]})

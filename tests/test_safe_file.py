@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nnlite as nn
-from nnlite import _safe_file
-from nnlite._safe_header import parse
+from nnlite.checkpoint import file
+from nnlite.checkpoint.header import parse
 
 GOOD = signed(described(extra={"x": 0.5}))
 
@@ -199,7 +199,7 @@ def test_headers(load, header, text):
 
 
 def test_lengths_of_the_header(load):
-    for length in (2**63, 2**64 - 1, _safe_file.HEADER_LIMIT + 1):
+    for length in (2**63, 2**64 - 1, file.HEADER_LIMIT + 1):
         refused(load, struct.pack("<Q", length) + GOOD[8:], f"claims {length} bytes; at most")
     refused(load, struct.pack("<Q", len(GOOD)) + GOOD[8:], "its header alone claims")
     refused(load, b"", "it has 0 bytes")
@@ -237,13 +237,13 @@ def test_descriptors_are_closed(load):
 
 
 def test_a_file_that_is_cut_while_it_is_read(load, monkeypatch):
-    original = _safe_file.Reader.verify
+    original = file.Reader.verify
 
     def verify(reader):
         original(reader)
         os.truncate(f"/proc/self/fd/{reader._fd}", 500)
 
-    monkeypatch.setattr(_safe_file.Reader, "verify", verify)
+    monkeypatch.setattr(file.Reader, "verify", verify)
     refused(load, GOOD, "it became shorter while it was read")
 
 

@@ -7,8 +7,8 @@ import pytest
 from helpers import same_bytes
 
 import nnlite as nn
-from nnlite import _config
-from nnlite._settings import build, configuration, settings
+from nnlite._core import config as _config
+from nnlite._core.settings import build, configuration, settings
 
 
 class Scale(nn.Module):

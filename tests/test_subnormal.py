@@ -9,9 +9,9 @@ from helpers import BUILDS, DTYPES, F32, THREADS, In, InOut, Out, call, flushed,
 from test_rules import update
 
 import nnlite as nn
-from nnlite import _native
-from nnlite.training.eager import train_batch
-from nnlite.training.rows import Rows
+from nnlite._core import native
+from nnlite.train._eager import train_batch
+from nnlite.train._rows import Rows
 
 TINY = {dtype: np.finfo(dtype).tiny for dtype in DTYPES}
 LEAST_SQUARE = {dtype: np.sqrt(np.finfo(dtype).tiny) for dtype in DTYPES}
@@ -64,7 +64,7 @@ def test_losses_and_softmaxes(dtype, rng):
         (p,) = call(isa, dtype, "SoftMax_updateOutput", N, K, In(x), Out((N, K)))
         loss, dx, _ = call(
             isa, dtype, "CrossEntropyCriterion_updateOutput", N, K, In(x), In(classes), In(None),
-            Out(2), Out((N, K)), In(None), In(None), Out(1, np.int64), 0.0, -100, _native.SUM,
+            Out(2), Out((N, K)), In(None), In(None), Out(1, np.int64), 0.0, -100, native.SUM,
         )  # fmt: skip
         assert subnormal(p).any() and not subnormal(dx).any() and loss[1] == N
         same_bytes(dx[:, 1:], flushed(p[:, 1:]), isa)
@@ -73,13 +73,13 @@ def test_losses_and_softmaxes(dtype, rng):
             (dx,) = call(isa, dtype, f"{name}_updateGradInput", N, K, In(p), In(dy), Out((N, K)))
             assert not subnormal(dx).any(), name
         t = np.zeros((N, K), dtype)
-        args = (N, K, In(dy), In(t), Out((N, K)), In(None), 1.0, _native.SUM)
+        args = (N, K, In(dy), In(t), Out((N, K)), In(None), 1.0, native.SUM)
         (dx,) = call(isa, dtype, "MSECriterion_updateGradInput", *args)
         same_bytes(dx, flushed(2 * dy), isa)
         weight = np.full(N, TINY[dtype] / 2, dtype)
         (dx, _) = call(
             isa, dtype, "ClassNLLCriterion_updateGradInput", N, K, In(classes), Out((N, K)),
-            In(None), In(weight), Out(1, np.int64), 1.0, -100, _native.SUM, threads=None,
+            In(None), In(weight), Out(1, np.int64), 1.0, -100, native.SUM, threads=None,
         )  # fmt: skip
         assert (dx == 0).all()
 
@@ -150,7 +150,7 @@ def test_inputs_gradients_and_forward_products(dtype, rng):
             (after,) = call(isa, dtype, name, size, In(y), In(dx), Out((N, D)))
             (dx,) = call(
                 isa, dtype, "Linear_updateGradInput", N, D, K, In(dy), Out((N, D)), In(w), In(y),
-                _native.SIGMOID,
+                native.SIGMOID,
             )  # fmt: skip
             same_bytes(dx, after, isa)
         same_bytes(nn.functional.matmul(dy, w, False, True) + 0, product + 0)
@@ -167,22 +167,22 @@ def test_products_of_tensors():
 
 # ---- optimisers ----
 
-ADAM = {"rule": _native.RULE_ADAM, "lr": 0.1, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+ADAM = {"rule": native.RULE_ADAM, "lr": 0.1, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
 MEANS = {
     "Adam": (ADAM, 2),
-    "AMSGrad": ({**ADAM, "flags": _native.AMSGRAD}, 3),
-    "NAdam": ({**ADAM, "rule": _native.RULE_NADAM, "warming": 0.99}, 2),
-    "Adamax": ({**ADAM, "rule": _native.RULE_ADAMAX}, 2),
-    "RMSprop": ({"rule": _native.RULE_RMSPROP, "lr": 0.1, "alpha": 0.99, "eps": 1e-8}, 1),
+    "AMSGrad": ({**ADAM, "flags": native.AMSGRAD}, 3),
+    "NAdam": ({**ADAM, "rule": native.RULE_NADAM, "warming": 0.99}, 2),
+    "Adamax": ({**ADAM, "rule": native.RULE_ADAMAX}, 2),
+    "RMSprop": ({"rule": native.RULE_RMSPROP, "lr": 0.1, "alpha": 0.99, "eps": 1e-8}, 1),
     "centred": (
-        {"rule": _native.RULE_RMSPROP, "flags": _native.CENTERED, "lr": 0.1, "alpha": 0.99,
+        {"rule": native.RULE_RMSPROP, "flags": native.CENTERED, "lr": 0.1, "alpha": 0.99,
          "momentum": 0.9, "eps": 1e-8}, 3,
     ),
-    "Adagrad": ({"rule": _native.RULE_ADAGRAD, "lr": 0.1, "eps": 1e-10}, 1),
-    "Adadelta": ({"rule": _native.RULE_ADADELTA, "lr": 0.1, "rho": 0.9, "eps": 1e-6}, 2),
-    "momentum": ({"rule": _native.RULE_SGD, "lr": 0.1, "momentum": 0.9}, 1),
+    "Adagrad": ({"rule": native.RULE_ADAGRAD, "lr": 0.1, "eps": 1e-10}, 1),
+    "Adadelta": ({"rule": native.RULE_ADADELTA, "lr": 0.1, "rho": 0.9, "eps": 1e-6}, 2),
+    "momentum": ({"rule": native.RULE_SGD, "lr": 0.1, "momentum": 0.9}, 1),
     "Rprop": (
-        {"rule": _native.RULE_RPROP, "lr": 0.1, "eta_minus": 0.5, "eta_plus": 1.2,
+        {"rule": native.RULE_RPROP, "lr": 0.1, "eta_minus": 0.5, "eta_plus": 1.2,
          "step_min": 1e-6, "step_max": 50}, 2,
     ),
 }  # fmt: skip
@@ -228,7 +228,7 @@ def test_squares_below_the_range_are_zero(dtype):
 def test_a_gradient_below_the_range_is_no_step(dtype):
     w, g = np.zeros(40, dtype), np.full(40, TINY[dtype] / 2, dtype)
     for isa in BUILDS:
-        (got,) = update(isa, w, g, rule=_native.RULE_SGD, lr=1e3)
+        (got,) = update(isa, w, g, rule=native.RULE_SGD, lr=1e3)
         assert (got == 0).all()
 
 

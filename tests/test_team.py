@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 import nnlite as nn
-from nnlite import _native
+from nnlite._core import native
 from nnlite.program import network as networks
-from nnlite.training.eager import Eager
-from nnlite.training.program import Program, compiled
-from nnlite.training.rows import Rows
+from nnlite.program.train import Program, compiled
+from nnlite.train._eager import Eager
+from nnlite.train._rows import Rows, Sums
 
 pytestmark = pytest.mark.skipif(
-    _native.build_facts()["threads"] == "none", reason="this build has no threads"
+    native.build_facts()["threads"] == "none", reason="this build has no threads"
 )
 
 ROWS, BATCH, IN, OUT = 577, 200, 37, 7
@@ -117,7 +117,7 @@ def trained(runner_of, name, dtype, threads, order):
     for epoch in range(2):
         if isinstance(runner, Program):
             runner.training.pace.turn = 0  # the first batches are shared
-        sums = nn.training.rows.Sums()
+        sums = Sums()
         shuffled = None if order is None else np.roll(order, 7 * epoch)
         runner.run(rows, shuffled, 0, -(-ROWS // BATCH), sums)
         found += [sums.loss, sums.weight, sums.correct, sums.counted]
@@ -156,7 +156,7 @@ def threads_of(model, rows):
     x, y = np.ones((rows, IN), np.float32), np.zeros(rows, np.int64)
     optimizer = nn.optim.SGD(model.parameters(), 0.1)
     runner = compiled(model, nn.SoftmaxCE(), optimizer, Rows(x, y), rows, True)
-    runner.run(Rows(x, y), None, 0, 1, nn.training.rows.Sums())
+    runner.run(Rows(x, y), None, 0, 1, Sums())
     return runner.training.shared
 
 

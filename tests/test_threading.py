@@ -13,11 +13,11 @@ import pytest
 from helpers import run_python
 
 import nnlite as nn
-from nnlite import _native, _threads
+from nnlite._core import native, threads
 
-KINDS = _native.threadings()  # of this installation, the default first
+KINDS = native.threadings()  # of this installation, the default first
 THREADED = [kind for kind in KINDS if kind != "none"]
-BUILD = runpy.run_path(str(Path(__file__).resolve().parent.parent / "nnlite" / "_build.py"))
+BUILD = runpy.run_path(str(Path(nn.__file__).with_name("_core") / "build.py"))
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self")
 openmp = pytest.mark.skipif("openmp" not in KINDS, reason="this build has no OpenMP")
 
@@ -32,8 +32,8 @@ before = count()
 
 
 def test_the_kinds_are_the_builds():
-    assert tuple(BUILD["THREADS"]) == _threads.KINDS == ("pool", "openmp", "none")
-    assert KINDS[-1] == "none" and set(KINDS) <= set(_threads.KINDS)
+    assert tuple(BUILD["THREADS"]) == threads.KINDS == ("pool", "openmp", "none")
+    assert KINDS[-1] == "none" and set(KINDS) <= set(threads.KINDS)
     assert nn.get_threading() in KINDS
 
 
@@ -76,31 +76,31 @@ def test_an_unknown_value_is_an_error_at_import(value):
 
 
 def test_what_the_build_has_not_is_an_error_that_says_what_it_has(monkeypatch):
-    monkeypatch.setattr(_threads, "built", lambda has_pool: ["pool", "none"])
+    monkeypatch.setattr(threads, "built", lambda has_pool: ["pool", "none"])
     monkeypatch.setenv("NNLITE_THREADS", "openmp")
     message = r"NNLITE_THREADS='openmp': this installation was built with pool, none; install "
     with pytest.raises(ImportError, match=message):
-        _threads.from_environment(True)
-    monkeypatch.setattr(_threads, "built", lambda has_pool: ["openmp", "none"])
-    assert _threads.from_environment(False) == "openmp"
+        threads.from_environment(True)
+    monkeypatch.setattr(threads, "built", lambda has_pool: ["openmp", "none"])
+    assert threads.from_environment(False) == "openmp"
     monkeypatch.delenv("NNLITE_THREADS")
-    assert _threads.from_environment(False) == "openmp"
+    assert threads.from_environment(False) == "openmp"
     monkeypatch.setenv("NNLITE_THREADS", "pool")
     with pytest.raises(ImportError, match="built with openmp, none"):
-        _threads.from_environment(False)
-    monkeypatch.setattr(_threads, "built", lambda has_pool: ["none"])
+        threads.from_environment(False)
+    monkeypatch.setattr(threads, "built", lambda has_pool: ["none"])
     with pytest.raises(ValueError, match=r"set_threading: kind: 'pool': .* built with none; "):
-        _threads.require("set_threading: kind: 'pool'", "pool", False, ValueError)
+        threads.require("set_threading: kind: 'pool'", "pool", False, ValueError)
 
 
 def test_a_library_that_does_not_load_is_named(monkeypatch):
     def fails(name):
         raise ImportError("libgomp.so.1: cannot open shared object file")
 
-    monkeypatch.setattr(_threads.importlib, "import_module", fails)
+    monkeypatch.setattr(threads.importlib, "import_module", fails)
     with pytest.raises(ImportError, match=r"OpenMP does not load: libgomp.so.1: .*; install its"):
-        _threads.load_openmp()
-    assert not any(name in os.environ for name in _threads.STACKS)
+        threads.load_openmp()
+    assert not any(name in os.environ for name in threads.STACKS)
 
 
 # ---- chosen by a call ----
@@ -109,9 +109,9 @@ def test_a_library_that_does_not_load_is_named(monkeypatch):
 def test_after_a_kernel_it_is_too_late():
     program = (
         "import numpy as np, nnlite as nn\n"
-        "for kind in ('none', nn._native.threadings()[0]): nn.set_threading(kind)\n"
+        "for kind in ('none', nn._core.native.threadings()[0]): nn.set_threading(kind)\n"
         "print(nn.functional.tanh(np.zeros(1, np.float32))[0])\n"
-        "for kind in nn._native.threadings():\n"
+        "for kind in nn._core.native.threadings():\n"
         "    try: nn.set_threading(kind)\n"
         "    except RuntimeError as error: print(error)\n"
         "print(nn.get_threading())"
@@ -144,7 +144,7 @@ def test_what_is_no_kind(kind, error, message):
 
 def test_builds_that_are_loaded_later_follow():
     program = (
-        "import nnlite as nn; nn.set_threading('none'); native = nn._native\n"
+        "import nnlite as nn; nn.set_threading('none'); native = nn._core.native\n"
         "loaded = [native.load_build(isa) for isa in native.supported()]\n"
         "print({build.common.get_threading() for build in loaded} == {native.THREADING_NONE})"
     )
@@ -153,9 +153,9 @@ def test_builds_that_are_loaded_later_follow():
 
 @pytest.mark.parametrize("number, address", [(-1, 0), (3, 0), (2, 0)])
 def test_c_refuses_what_it_has_not(number, address):
-    before = _native.common.get_threading()
-    assert _native.common.set_threading(number, address) == _native.EINVAL
-    assert _native.common.get_threading() == before
+    before = native.common.get_threading()
+    assert native.common.set_threading(number, address) == native.EINVAL
+    assert native.common.get_threading() == before
 
 
 # ---- what it tells ----
@@ -163,7 +163,8 @@ def test_c_refuses_what_it_has_not(number, address):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_info_says_which_and_what_else(kind):
-    program = "import nnlite as nn; nn.show_config(); print(nn._native.build_facts()['threads'])"
+    program = "import nnlite as nn; nn.show_config(); "
+    program += "print(nn._core.native.build_facts()['threads'])"
     *lines, fact = run_python(program, NNLITE_THREADS=kind).stdout.splitlines()
     built = f"(built: {', '.join(KINDS)}; NNLITE_THREADS chooses)"
     assert f"threading  {kind} {built}" in lines

@@ -11,12 +11,12 @@ import pytest
 from helpers import run_python
 
 import nnlite as nn
-from nnlite import _native
 from nnlite import functional as F
+from nnlite._core import native
 
 F32 = np.float32
 linux = pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc/self/task")
-THREADED = [kind for kind in _native.threadings() if kind != "none"]
+THREADED = [kind for kind in native.threadings() if kind != "none"]
 each_threading = pytest.mark.parametrize("threading", THREADED)
 threaded = pytest.mark.skipif(nn.get_threading() == "none", reason="there are no threads")
 

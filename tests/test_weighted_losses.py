@@ -24,11 +24,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nnlite as nn
-from nnlite import _native
-from nnlite.training.eager import train_batch
-from nnlite.training.rows import Rows
+from nnlite._core import native
+from nnlite.train._eager import train_batch
+from nnlite.train._rows import Rows
 
-MEAN, SUM = _native.MEAN, _native.SUM
+MEAN, SUM = native.MEAN, native.SUM
 WIDE = {F32: np.float64, F64: np.longdouble}
 SHAPES = [(1, 1), (1, 5), (4, 2), (5, 16), (7, 17), (33, 10), (3, 100)]
 IGNORED = -7
@@ -305,7 +305,7 @@ def test_ignore_index_may_be_a_class():
 def test_refuses_a_weight(isa, bad):
     x, target, ok, wrong = np.ones((3, 3), F32), np.zeros(3, np.int64), np.ones(3, F32), None
     wrong = np.array([1, bad, 1], F32)
-    how = {"status": _native.EWEIGHT}
+    how = {"status": native.EWEIGHT}
     for of_class, of_row in ((wrong, ok), (ok, wrong)):
         cross_entropy(isa, x, target, of_class, of_row, **how)
         cross_entropy(isa, x, x, of_class, of_row, smoothing=0.1, **how)

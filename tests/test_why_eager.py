@@ -191,9 +191,9 @@ def test_the_line_is_named_and_the_bits_are_those_of_python(monkeypatch, kind):
     why, *found = trained(kind)
     assert why is not None
     assert line_of(kind) in why, why
-    import nnlite.trainer
+    import nnlite.train.trainer
 
-    monkeypatch.setattr(nnlite.trainer, "compiled", lambda *unused: None)
+    monkeypatch.setattr(nnlite.train.trainer, "compiled", lambda *unused: None)
     _, *expected = trained(kind)
     assert found == expected
 

@@ -46,10 +46,10 @@ An operation is a class with the value and the gradient side by side, and the fu
   `apply(Op, *inputs, params=(...))`; `apply_many` for several outputs.
 - Its name goes into `methods.py` (as a method) and below.
 
-Derivatives as functions are in `reverse_mode.py` (vjp, jacobian), `forward_mode.py` (jvp) and
-`hessians.py` (hvp, hessian). Every operation here has all of them: tests/test_gradcheck.py checks
-first and second derivatives of each. What has first derivatives alone says so when more are asked
-for (NotImplementedError): modules and losses of a user that are written by `_run` and `_grad`.
+Derivatives as functions are in `transforms/`: `reverse_mode.py` (vjp, jacobian), `forward_mode.py`
+(jvp) and `hessians.py` (hvp, hessian). Every operation here has all of them; the suite checks first
+and second derivatives of each. What has first derivatives alone says so when more are asked for
+(NotImplementedError): modules and losses of a user that are written by `_run` and `_grad`.
 
 dtypes: NumPy's promotion. float32 and float64 give float64, by a recorded conversion, and each
 leaf's gradient has the leaf's dtype; a Python number takes the tensor's dtype; integer tensors take
@@ -59,9 +59,14 @@ part and never have a gradient.
 from typing import TYPE_CHECKING
 
 from .. import functional
-from .._lazy import later
-from .anomaly import detect_anomaly
-from .arithmetic import (
+from .._core.lazy import later
+from .check.anomaly import detect_anomaly
+from .engine import grad
+from .foreign import named_function
+from .function import Context, Function
+from .methods import Methods
+from .node import enable_grad, is_grad_enabled, no_grad
+from .ops.arithmetic import (
     abs,
     add,
     clip,
@@ -84,7 +89,7 @@ from .arithmetic import (
     sub,
     where,
 )  # fmt: skip
-from .elementary import (
+from .ops.elementary import (
     cos,
     erf,
     exp,
@@ -97,10 +102,7 @@ from .elementary import (
     softplus,
     tanh,
 )  # fmt: skip
-from .engine import grad
-from .foreign import named_function
-from .function import Context, Function
-from .linalg import (
+from .ops.linalg import (
     cholesky,
     det,
     diag,
@@ -114,13 +116,11 @@ from .linalg import (
     tril,
     triu,
 )  # fmt: skip
-from .losses import mse_loss, nll_loss, softmax_ce
-from .methods import Methods
-from .neural import dropout, linear, log_softmax, softmax
-from .node import enable_grad, is_grad_enabled, no_grad
-from .products import dot, einsum, matmul, outer
-from .reductions import logsumexp, max, mean, min, norm, prod, std, var
-from .shaping import (
+from .ops.losses import mse_loss, nll_loss, softmax_ce
+from .ops.neural import dropout, linear, log_softmax, softmax
+from .ops.products import dot, einsum, matmul, outer
+from .ops.reductions import logsumexp, max, mean, min, norm, prod, std, var
+from .ops.shaping import (
     astype,
     broadcast_to,
     clone,
@@ -150,32 +150,32 @@ equal, not_equal, less, less_equal, greater, greater_equal = map(
 )
 
 if TYPE_CHECKING:
-    from .check import gradcheck, gradgradcheck
-    from .differences import numerical_gradient
-    from .drawing import draw
-    from .flat_code import flat
-    from .forward_mode import jvp
-    from .hessians import hessian, hvp
-    from .report import GradcheckError, GradcheckReport
-    from .reverse_mode import jacobian, vjp
-    from .table import summary
+    from .check.differences import numerical_gradient
+    from .check.gradcheck import gradcheck, gradgradcheck
+    from .check.report import GradcheckError, GradcheckReport
+    from .inspect.draw import draw
+    from .inspect.flat import flat
+    from .inspect.summary import summary
+    from .transforms.forward_mode import jvp
+    from .transforms.hessians import hessian, hvp
+    from .transforms.reverse_mode import jacobian, vjp
 else:  # imported when they are first used
     __getattr__ = later(
         __name__,
         {
-            "GradcheckError": "report",
-            "GradcheckReport": "report",
-            "draw": "drawing",
-            "flat": "flat_code",
-            "gradcheck": "check",
-            "gradgradcheck": "check",
-            "hessian": "hessians",
-            "hvp": "hessians",
-            "jacobian": "reverse_mode",
-            "jvp": "forward_mode",
-            "numerical_gradient": "differences",
-            "summary": "table",
-            "vjp": "reverse_mode",
+            "GradcheckError": "check.report",
+            "GradcheckReport": "check.report",
+            "draw": "inspect.draw",
+            "flat": "inspect.flat",
+            "gradcheck": "check.gradcheck",
+            "gradgradcheck": "check.gradcheck",
+            "hessian": "transforms.hessians",
+            "hvp": "transforms.hessians",
+            "jacobian": "transforms.reverse_mode",
+            "jvp": "transforms.forward_mode",
+            "numerical_gradient": "check.differences",
+            "summary": "inspect.summary",
+            "vjp": "transforms.reverse_mode",
         },
     )
 

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from .. import _native
+from .._core import native
 from .node import ANOMALY, FORWARD, GRAD, PLAIN, RECORD, TANGENT, Leaf, Mode, Node, state
 from .operation import Outputs, as_tensor
 from .tensor import Tensor, shared, wrap
@@ -81,7 +81,7 @@ def propagate(
         if type(grads) is not tuple:
             grads = (grads,)
         if anomaly:
-            from .anomaly import check_backward
+            from .check.anomaly import check_backward
 
             check_backward(node, grads)
         for parent, g in zip(need, grads, strict=True):
@@ -243,7 +243,7 @@ def backward(output: Tensor, gradient: Any, retain_graph: bool | None, create_gr
         leaf.add(g)
 
 
-@_native.in_standard_mode
+@native.in_standard_mode
 def run(
     roots: list[tuple[Any, Tensor]],
     retain: bool,

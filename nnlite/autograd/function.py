@@ -204,7 +204,7 @@ def _checked(name: str, index: int, grad: Any, need: Any) -> Any:
             f"{name}.backward: gradient {index}: expected shape {need.shape}, got {grad.shape}"
         )
     if grad.dtype != need.dtype:
-        from .shaping import astype
+        from .ops.shaping import astype
 
         grad = astype(grad, need.dtype)
     return grad

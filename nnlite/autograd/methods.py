@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from . import arithmetic, elementary, indexing, linalg, neural, products, reductions, shaping
 from .engine import backward
 from .node import FORWARD, GRAD, state
 from .operation import as_tensor, on_graph, operand, record, value_of
+from .ops import arithmetic, elementary, indexing, linalg, neural, products, reductions, shaping
 from .tensor import Tensor, takes, touch, wrap
 
 _UFUNCS = {

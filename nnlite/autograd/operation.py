@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _check
+from .._core import check
 from .node import (
     ANOMALY,
     FLOWLESS,
@@ -162,7 +162,7 @@ def as_tensor(value: Any) -> Tensor:
         if value.dtype.kind not in "fiub":
             raise TypeError(f"expected an array of real numbers, got {value.dtype}")
         if type(value) is not _ndarray:
-            _check.unmasked("a Tensor", "array", value)
+            check.unmasked("a Tensor", "array", value)
         return wrap(value)
     raise TypeError(
         f"expected a Tensor, an array or a number, got {type(value).__name__}; "
@@ -174,7 +174,7 @@ def plain_array(value: Any) -> np.ndarray:
     """An argument of a call without Tensors."""
     if type(value) is _ndarray:
         return value
-    _check.unmasked("a function of arrays", "argument", value)
+    check.unmasked("a function of arrays", "argument", value)
     return np.asarray(value)
 
 
@@ -318,7 +318,7 @@ def _record_specially(op: Any, out: Tensor, inputs: tuple, params: tuple, mode: 
         _trace(op, out, inputs, params, mode)
         return
     if mode & ANOMALY:
-        from .anomaly import check_forward
+        from .check.anomaly import check_forward
 
         check_forward(op, out._data, inputs)
     tangents = tuple([getattr(x, "_tangent", None) for x in inputs]) if mode & FORWARD else ()
@@ -460,12 +460,12 @@ def operand(value: Any) -> Any:
     if type(value) is Tensor or type(value) in (float, int, bool):
         return value
     if isinstance(value, (list, tuple)):
-        _check.unmasked("a Tensor", "list", value)
+        check.unmasked("a Tensor", "list", value)
         return wrap(np.array(value))
     if isinstance(value, int):  # a subclass
         return int(value)
     if isinstance(value, _ndarray):
-        _check.unmasked("a Tensor", "array", value)
+        check.unmasked("a Tensor", "array", value)
     try:
         return as_tensor(value)
     except TypeError:
@@ -474,7 +474,7 @@ def operand(value: Any) -> Any:
 
 def promoted(*tensors: Tensor) -> tuple[Tensor, ...]:
     """The Tensors in their common dtype, by NumPy's rules."""
-    from .shaping import astype
+    from .ops.shaping import astype
 
     dtype = np.result_type(*[t._data.dtype for t in tensors])
     return tuple([t if t._data.dtype == dtype else astype(t, dtype) for t in tensors])
@@ -556,7 +556,7 @@ def apply_many(op: Any, *inputs: Any, params: tuple = ()) -> tuple[Tensor, ...]:
         for out in outs:
             out._edge = TRACED
     if mode & ANOMALY:
-        from .anomaly import check_forward
+        from .check.anomaly import check_forward
 
         for out in outs:
             check_forward(op, out._data, inputs)

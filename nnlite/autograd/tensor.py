@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import _check
+from .._core import check
 from .foreign import ATTRIBUTES, Absent, Size, refuse
 from .node import FLOWLESS, RECORD, TRACED, Leaf, Node, state, tick, unsupported
 
@@ -109,7 +109,7 @@ class Tensor(Methods):
                 )
             return
         if value and self._edge is None:
-            if self._data.dtype not in _check.FLOATS:
+            if self._data.dtype not in check.FLOATS:
                 raise TypeError(
                     f"requires_grad: expected a tensor of float32 or float64, got "
                     f"{self._data.dtype}; pass dtype=np.float32 to nn.tensor"
@@ -185,7 +185,7 @@ class Tensor(Methods):
             if value._data is self._data:  # x.data -= step arrives here
                 return
             value = value._data
-        _check.unmasked("data", "value", value)
+        check.unmasked("data", "value", value)
         new = np.asarray(value)
         if new.shape != self._data.shape:
             raise ValueError(f"data: expected shape {self._data.shape}, got {new.shape}")
@@ -420,7 +420,7 @@ def _copied(data: Any, dtype: Any) -> np.ndarray:
             "tensor: data: a list with tensors that require a gradient, which a copy would lose; "
             "join them with nn.autograd.stack or concatenate"
         )
-    _check.unmasked("tensor", "data", data)
+    check.unmasked("tensor", "data", data)
     try:
         array = np.array(data, dtype=dtype, order="C", subok=False)
     except ValueError as error:

@@ -19,7 +19,7 @@ from functools import partial
 import numpy as np
 
 import nnlite as nn
-from nnlite import _native
+from nnlite._core import native
 from nnlite.bench.cases import CACHED, Case, make_inputs
 from nnlite.bench.peers import PEERS, Kernel
 from nnlite.bench.report import count_text
@@ -100,14 +100,12 @@ def layer_calls(width: int, threads: int) -> dict[str, Call]:
     batch, square = (BATCH, width), (width, width)
     shapes = batch, square, (width,), batch, batch, square, (width,)
     arrays = [random.standard_normal(shape, np.float32) for shape in shapes]
-    x, weight, bias, y, x_grad, weight_grad, bias_grad = map(_native.pointer, arrays)
-    kernels, size = _native.kernels(np.float32), (BATCH, width, width)
-    last = _native.IDENTITY, threads
+    x, weight, bias, y, x_grad, weight_grad, bias_grad = map(native.pointer, arrays)
+    kernels, size = native.kernels(np.float32), (BATCH, width, width)
+    last = native.IDENTITY, threads
     return {
         "forward": partial(kernels.Linear_updateOutput, *size, x, y, weight, bias, *last),
-        "dx": partial(
-            kernels.Linear_updateGradInput, *size, y, x_grad, weight, _native.NULL, *last
-        ),
+        "dx": partial(kernels.Linear_updateGradInput, *size, y, x_grad, weight, native.NULL, *last),
         "dW": partial(
             kernels.Linear_accGradParameters, *size, x, y, weight_grad, bias_grad, 1.0, threads
         ),

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from nnlite._native import build_facts
+from nnlite._core.native import build_facts
 from nnlite.bench.peers import PEERS, Peer
 from nnlite.bench.report import digits
 from nnlite.bench.runner import OWN, run_workload

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 import nnlite as nn
-from nnlite._config import available_cores, processor
-from nnlite._native import build_facts
+from nnlite._core.config import available_cores, processor
+from nnlite._core.native import build_facts
 from nnlite.bench.peers import PEERS
 from nnlite.bench.roofline import last_level_cache
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import nnlite as nn
-from nnlite.autograd.walk import Graph
+from nnlite.autograd.inspect.walk import Graph
 from nnlite.bench.report import digits, title
 from nnlite.bench.runner import DisagreementError
 from nnlite.bench.timing import Measurement, measure

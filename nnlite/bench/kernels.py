@@ -16,13 +16,7 @@ from numpy.typing import NDArray
 
 from nnlite.bench.cases import Case, make_inputs
 from nnlite.bench.peers import PEERS, Kernel, Peer, PeerError
-from nnlite.bench.roofline import (
-    Roofline,
-    copy_probe,
-    fma_probe,
-    has_cores,
-    last_level_cache,
-)
+from nnlite.bench.roofline import Roofline, copy_probe, fma_probe, has_cores, last_level_cache
 from nnlite.bench.runner import OWN, Comparison, DisagreementError
 from nnlite.bench.threads import thread_limit
 from nnlite.bench.timing import NOISY, Measurement, measure

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nnlite import _native
+from nnlite._core import native
 
 FMA_SECONDS = 5e-3
 ROUNDS = 5
@@ -83,7 +83,7 @@ def _best(run: Callable[[], object], rounds: int) -> float:
 
 def _call(probe: Callable[..., int], *arguments: object) -> None:
     if status := probe(*arguments):
-        _native.fail("roofline", status)
+        native.fail("roofline", status)
 
 
 Probe = Callable[[], object]
@@ -93,7 +93,7 @@ def fma_probe(
     dtype: object, threads: int, seconds: float = FMA_SECONDS, rounds: int = ROUNDS
 ) -> tuple[Probe, float]:
     """A call of about so many seconds that does fused multiply-adds, and its operations."""
-    probe, flops = _native.kernels(dtype).roofline_fma, _native.cell("double")
+    probe, flops = native.kernels(dtype).roofline_fma, native.cell("double")
     trial = 10_000
     taken = _best(lambda: _call(probe, trial, flops, threads), rounds)
     iterations = max(1, int(trial * seconds / taken))
@@ -121,7 +121,7 @@ def has_cores(threads: int) -> bool:
 
 def region_cost(threads: int, rounds: int = REGION_ROUNDS) -> float:
     """Seconds by which a parallel region of that many threads is slower than a call without one."""
-    probe, flops = _native.kernels(np.float32).roofline_fma, _native.cell("double")
+    probe, flops = native.kernels(np.float32).roofline_fma, native.cell("double")
     medians = []
     for count in (1, threads):
         times = []
@@ -147,8 +147,8 @@ def last_level_cache() -> int:
 
 def copy_probe(source: np.ndarray, copy: np.ndarray, streaming: bool, threads: int) -> Probe:
     """A call that copies an array."""
-    probe = _native.kernels(source.dtype).roofline_copy
-    pointers = _native.pointer(source), _native.pointer(copy)
+    probe = native.kernels(source.dtype).roofline_copy
+    pointers = native.pointer(source), native.pointer(copy)
     return lambda: _call(probe, source.size, *pointers, streaming, threads)
 
 

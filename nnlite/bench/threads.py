@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import nnlite as nn
-from nnlite._native import build_facts
+from nnlite._core.native import build_facts
 from nnlite.bench.peers import PeerError
 
 # Read by OpenBLAS, MKL and OpenMP when they are loaded, that is before any of this runs.

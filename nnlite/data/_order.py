@@ -6,7 +6,7 @@ from numbers import Integral
 
 import numpy as np
 
-from nnlite import _native
+from nnlite._core import native
 
 # Purposes keep the streams of one seed apart; nnlite.nn.init has purpose 0.
 SHUFFLE = 2
@@ -46,11 +46,11 @@ def permutation(n: int, seed: int, epoch: int = 0, *, purpose: int = SHUFFLE) ->
 def fill(order: np.ndarray, seed: int, purpose: int, epoch: int) -> None:
     """Makes `order` (int64, or uint32 of at most 2^32; contiguous) the random order of its indices;
     the caller has checked."""
-    status = _native.common.random_permutation(
-        len(order), _native.pointer(order), order.itemsize, seed, purpose, epoch
+    status = native.common.random_permutation(
+        len(order), native.pointer(order), order.itemsize, seed, purpose, epoch
     )
     if status:
-        _native.fail("permutation", status)
+        native.fail("permutation", status)
 
 
 def _whole(name: str, value: int, bits: int) -> int:

@@ -35,7 +35,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _check
+from .._core import check
 from ..nn.module import converted, rows_of
 from ._errors import DataError, data_error
 from ._npy import ONE, open_npy
@@ -116,8 +116,8 @@ def source(
     Source: block shuffle as in L. Bottou's advice for data on disk, Stochastic gradient descent
     tricks (2012), section 3; with Philox orders (see `permutation`).
     """
-    dtype = _check.float_dtype("source", dtype)
-    memory_budget = _check.size("source", "memory_budget", memory_budget)
+    dtype = check.float_dtype("source", dtype)
+    memory_budget = check.size("source", "memory_budget", memory_budget)
     X, X_path = _opened("X", X), _path(X)
     if y is None:
         return BatchSource(X, dtype, _target_dtype(target_dtype, dtype))
@@ -202,7 +202,7 @@ def _rows(name: str, value: Any) -> Rows:
 
 
 def _target_dtype(wanted: Any, dtype: np.dtype) -> np.dtype | None:
-    if wanted is None or np.dtype(wanted) in (dtype, _check.INT64):
+    if wanted is None or np.dtype(wanted) in (dtype, check.INT64):
         return None if wanted is None else np.dtype(wanted)
     raise TypeError(f"source: target_dtype: expected np.int64 or np.{dtype}, got {wanted!r}")
 
@@ -211,8 +211,8 @@ def _checked_target_dtype(
     found: np.dtype, wanted: Any, dtype: np.dtype, path: str | None
 ) -> np.dtype:
     """The dtype of targets, which these targets can be converted to without loss of meaning."""
-    target = _target_dtype(wanted, dtype) or (_check.INT64 if found.kind in "iub" else dtype)
-    if target == _check.INT64 and found.kind == "f":
+    target = _target_dtype(wanted, dtype) or (check.INT64 if found.kind in "iub" else dtype)
+    if target == check.INT64 and found.kind == "f":
         message = (
             f"source: y: expected class indices as integers, got {found}; check the values and "
             "convert with y.astype(np.int64)"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _check
+from .._core import check
 from ..nn.module import converted, rows_of
 from .stream import Chunk, Pair
 
@@ -36,7 +36,7 @@ class BatchSource:
         ):
             raise TypeError(
                 "source: X: expected an array or a path with its y, or an iterable of (x, y) "
-                f"batches, got {_check.describe(batches)} without y; pass y"
+                f"batches, got {check.describe(batches)} without y; pass y"
             )
         self._batches, self.dtype, self.target_dtype = batches, dtype, target_dtype
         self.one_shot = isinstance(batches, Iterator)
@@ -117,7 +117,7 @@ class BatchSource:
             if not isinstance(made, Iterable):
                 raise TypeError(
                     "source: X: the function returned "
-                    f"{_check.describe(made)}, expected an iterable of (x, y) batches"
+                    f"{check.describe(made)}, expected an iterable of (x, y) batches"
                 )
         return iter(made)
 
@@ -128,7 +128,7 @@ class BatchSource:
             raise ValueError("source: X: the iterable of batches gave none; check that it has some")
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise TypeError(
-                f"source: {where}: expected a pair (x, y), got {_check.describe(pair)}; yield x, y"
+                f"source: {where}: expected a pair (x, y), got {check.describe(pair)}; yield x, y"
             )
         x, y = (rows_of("source", f"{where}: {'xy'[i]}", pair[i]) for i in range(2))
         if len(x) != len(y) or not len(x):
@@ -137,8 +137,8 @@ class BatchSource:
                 "least one"
             )
         if self.target_dtype is None:
-            self.target_dtype = _check.INT64 if y.dtype.kind in "iub" else self.dtype
-        if self.target_dtype == _check.INT64 and y.dtype.kind == "f":
+            self.target_dtype = check.INT64 if y.dtype.kind in "iub" else self.dtype
+        if self.target_dtype == check.INT64 and y.dtype.kind == "f":
             raise TypeError(
                 f"source: {where}: y: expected class indices as integers, got {y.dtype}; convert "
                 "with y.astype(np.int64)"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nnlite import _check
+from nnlite._core import check
 from nnlite.data._order import SPLIT, permutation
 
 if TYPE_CHECKING:  # a millisecond at import
@@ -46,8 +46,8 @@ def train_test_split(
     Notes:
         A class whose share is below one row may be missing from a part.
     """
-    _check.unmasked("train_test_split", "X", X)
-    _check.unmasked("train_test_split", "y", y)
+    check.unmasked("train_test_split", "X", X)
+    check.unmasked("train_test_split", "y", y)
     X, y = np.asarray(X), np.asarray(y)
     _check_rows(X, y, stratify)
     n, rows = len(y), _test_rows(len(y), test_size)

@@ -28,7 +28,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from .._criteria import IGNORE_INDEX
+from .._core.criteria import IGNORE_INDEX
 from .at_once import (
     accuracy,
     auc,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _check
+from .._core import check
 
 
 class Metric:
@@ -38,8 +38,8 @@ class Metric:
         Raises:
             TypeError, ValueError, IndexError: the arrays do not fit. Nothing has been added.
         """
-        _check.unmasked(self.name, "output", output)
-        _check.unmasked(self.name, "target", target)
+        check.unmasked(self.name, "output", output)
+        check.unmasked(self.name, "target", target)
         x, t = np.asarray(output), np.asarray(target)
         for name, value in (("output", x), ("target", t)):
             if value.dtype.kind not in "fiub":
@@ -83,7 +83,7 @@ class Metric:
 
 def _weights(operation: str, weight: Any, rows: int) -> np.ndarray:
     """(rows,) weights as float64."""
-    _check.unmasked(operation, "sample_weight", weight)
+    check.unmasked(operation, "sample_weight", weight)
     found = np.asarray(weight)
     if found.dtype.kind not in "fiub":
         raise TypeError(f"{operation}: sample_weight: expected numbers, got {found.dtype}")

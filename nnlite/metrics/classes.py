@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
-from .. import _check, functional
-from .._criteria import IGNORE_INDEX
+from .. import functional
+from .._core import check
+from .._core.criteria import IGNORE_INDEX
 from .base import Metric, ratio
 
 
@@ -23,7 +24,7 @@ class ClassMetric(Metric):
             target = target.argmax(axis=1)  # probabilities: the likeliest class
         classes = _indices(self.name, "target", target)
         if output.ndim == 2 and output.shape[1] > 0:
-            scores = output if output.dtype in _check.FLOATS else output.astype(np.float64)
+            scores = output if output.dtype in check.FLOATS else output.astype(np.float64)
             scores = np.array(scores, scores.dtype.newbyteorder("="), order="C", copy=None)
         elif output.ndim == 1:
             scores = _indices(self.name, "output", output)
@@ -130,7 +131,7 @@ class TopK(_Share):
     """
 
     def __init__(self, k: int = 5, ignore_index: int = IGNORE_INDEX) -> None:
-        self.k = _check.size("TopK", "k", k)
+        self.k = check.size("TopK", "k", k)
         self.name = f"top_{self.k}"
         super().__init__(ignore_index)
 
@@ -158,7 +159,7 @@ class ConfusionMatrix(ClassMetric):
 
     def __init__(self, classes: int | None = None, ignore_index: int = IGNORE_INDEX) -> None:
         self.classes = (
-            None if classes is None else _check.size("ConfusionMatrix", "classes", classes)
+            None if classes is None else check.size("ConfusionMatrix", "classes", classes)
         )
         super().__init__(ignore_index)
 

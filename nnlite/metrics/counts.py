@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .._criteria import IGNORE_INDEX
+from .._core.criteria import IGNORE_INDEX
 from .base import chain, ratio
 from .labels import NONE, LabelMetric, checked_labels, one_of
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import _check, functional
-from .._criteria import IGNORE_INDEX
+from .. import functional
+from .._core import check
+from .._core.criteria import IGNORE_INDEX
 from .base import Metric
 
 NONE = np.iinfo(np.int64).min  # the label of a row that predicts nothing: its scores hold NaN
@@ -197,7 +198,7 @@ def whole(operation: str, name: str, values: np.ndarray) -> np.ndarray:
 def scores(output: np.ndarray) -> np.ndarray:
     """Plain floats as the kernels take them: float32 and float64 stay what they are."""
     dtype = output.dtype.newbyteorder("=") if output.dtype.kind == "f" else np.dtype(np.float64)
-    return np.array(output, dtype if dtype in _check.FLOATS else np.float64, order="C")
+    return np.array(output, dtype if dtype in check.FLOATS else np.float64, order="C")
 
 
 def require_numbers(operation: str, output: np.ndarray) -> None:
@@ -233,11 +234,11 @@ def checked_labels(operation: str, labels: Any) -> list[int] | None:
     """Labels that a metric is asked for, in their order."""
     if labels is None:
         return None
-    _check.unmasked(operation, "labels", labels)
+    check.unmasked(operation, "labels", labels)
     found = np.asarray(labels)
     if found.dtype.kind not in "iub" or found.ndim != 1 or not found.size:
         raise TypeError(
-            f"{operation}: labels: expected integers, at least one, got {_check.describe(labels)}"
+            f"{operation}: labels: expected integers, at least one, got {check.describe(labels)}"
         )
     if len(np.unique(found)) < len(found):
         raise ValueError(f"{operation}: labels: expected each once, got {found.tolist()}")

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import _check, functional
-from .._criteria import IGNORE_INDEX
+from .. import functional
+from .._core import check
+from .._core.criteria import IGNORE_INDEX
 from .base import chain, ratio
 from .labels import (
     LabelMetric,
@@ -97,7 +98,7 @@ class AUC(_OfProbabilities):
         self.average = one_of(self.name, "average", average, known)
         self.multi_class = one_of(self.name, "multi_class", multi_class, ("raise", "ovr", "ovo"))
         if max_fpr is not None:
-            max_fpr = _check.number(self.name, "max_fpr", max_fpr, 0, 1, above=True)
+            max_fpr = check.number(self.name, "max_fpr", max_fpr, 0, 1, above=True)
         self.max_fpr = None if max_fpr == 1 else max_fpr
         self._take_labels(labels)
         super().__init__(ignore_index, from_logits)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _check
+from .._core import check
 from ..autograd.node import enable_grad, no_grad
 from ..autograd.operation import as_tensor, on_graph
 from ..autograd.tensor import Tensor, wrap
@@ -30,13 +30,13 @@ class Formula(Module):
     def _checked(self, y: Any) -> Tensor:
         if not on_graph(y):
             raise TypeError(
-                f"{self!r}: expected it to compute a Tensor from x, got {_check.describe(y)}; "
+                f"{self!r}: expected it to compute a Tensor from x, got {check.describe(y)}; "
                 "compute with operators, methods of Tensors and functions of nnlite"
             )
         return as_tensor(y)
 
     def _run(self, x: np.ndarray, keep: bool) -> np.ndarray:
-        _check.floats(type(self).__name__, "x", x)
+        check.floats(type(self).__name__, "x", x)
         leaf = wrap(x)
         modes = [module for module in self.modules() if module.training is not keep]
         try:
@@ -59,7 +59,7 @@ class Formula(Module):
 
     def _check_grad(self, saved: Any, grad_output: np.ndarray) -> None:
         operation = f"{type(self).__name__}.backward"
-        _check.same_shape(
+        check.same_shape(
             operation, "grad_output", grad_output, saved[1]._data, "the output of forward"
         )
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.elementary import contiguous
-from ..autograd.losses import constant
 from ..autograd.node import RECORD, state, unsupported
 from ..autograd.operation import Operation, apply
+from ..autograd.ops.elementary import contiguous
+from ..autograd.ops.losses import constant
 from ..autograd.tensor import Tensor, wrap
 
 _alone = threading.RLock()  # one call at a time: what it keeps passes through the module

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import _check, autograd
+from .. import autograd
+from .._core import check
 from ..autograd.tensor import Tensor
 from ._formula import Formula
 from .module import Module
@@ -24,7 +25,7 @@ def _require_modules(name: str, modules: tuple[Any, ...]) -> None:
             elif callable(module):
                 fix = "; wrap a function with nn.Lambda"
             raise TypeError(
-                f"{name}: argument {index}: expected a Module, got {_check.describe(module)}{fix}"
+                f"{name}: argument {index}: expected a Module, got {check.describe(module)}{fix}"
             )
 
 
@@ -78,7 +79,7 @@ class Concat(Formula):
         _require_modules("Concat", modules)
         if not modules:
             raise ValueError("Concat: expected one or more modules, got none")
-        self.axis = _check.size("Concat", "axis", axis, -MOST_AXES, MOST_AXES)
+        self.axis = check.size("Concat", "axis", axis, -MOST_AXES, MOST_AXES)
         if self.axis == 0:
             raise ValueError(
                 "Concat: axis: 0 is that of the rows, of which there must be as many as in x; "

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
-from .. import _check
+from .._core import check
 from .module import Module
 
 
 def _module(operation: str, value: Any) -> Module:
     if not isinstance(value, Module):
-        raise TypeError(f"{operation}: expected a Module, got {_check.describe(value)}")
+        raise TypeError(f"{operation}: expected a Module, got {check.describe(value)}")
     return value
 
 
@@ -126,7 +126,7 @@ class ModuleDict(_Container):
 
     def __setitem__(self, name: str, module: Module) -> None:
         if not isinstance(name, str):
-            raise TypeError(f"ModuleDict: expected a name, got {_check.describe(name)}")
+            raise TypeError(f"ModuleDict: expected a name, got {check.describe(name)}")
         if not name or "." in name or "/" in name:
             raise ValueError(f"ModuleDict: {name!r} is no name: expected a text without . and /")
         self._items[name] = _module("ModuleDict", module)

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import _check, autograd, ops
-from .._config import next_stream
+from .. import autograd, ops
+from .._core import check
+from .._core.config import next_stream
 from ..autograd.node import RECORD, state
 from .module import Module
 
@@ -37,14 +38,14 @@ class Dropout(Module):
     recorded = ("p", "seed", "stream")
 
     def __init__(self, p: float = 0.5) -> None:
-        self.p = _check.number("Dropout", "p", p, 0, 1)
+        self.p = check.number("Dropout", "p", p, 0, 1)
         self.seed, stream = next_stream()
         self.stream = stream % STREAMS
         self.step = 0
 
     def _run(self, x: np.ndarray, keep: bool) -> np.ndarray:
         if not keep:
-            _check.floats("Dropout", "x", x)
+            check.floats("Dropout", "x", x)
             return x.copy()
         y, mask = ops.Dropout.forward(x, self.p, self.seed, self.stream, self.step)
         self.step = (self.step + 1) % STEPS
@@ -63,7 +64,7 @@ class Dropout(Module):
 
     def _check_grad(self, saved: Any, grad_output: np.ndarray) -> None:
         shape, dtype, _ = saved
-        _check.array("Dropout.backward", "grad_output", grad_output, dtype)
+        check.array("Dropout.backward", "grad_output", grad_output, dtype)
         if grad_output.shape != shape:
             raise ValueError(
                 f"Dropout.backward: grad_output: expected the shape of the output of forward, "
@@ -92,7 +93,7 @@ class Dropout(Module):
                 "take it from extra_state()"
             )
         for name, limit in limits.items():
-            if _check.size(operation, name, state[name], 0) >= limit:
+            if check.size(operation, name, state[name], 0) >= limit:
                 raise ValueError(
                     f"{operation}: {name}: expected 0 <= {name} < {limit}, got {state[name]}"
                 )

@@ -7,8 +7,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from .. import _check
-from .._config import _State
+from .._core import check
+from .._core.config import _State
 from ..autograd.node import Unsupported
 from ._graph import calls_alone
 from .module import PREDICT_ROWS, Module, in_chunks
@@ -62,7 +62,7 @@ class Frozen:
 
     def __init__(self, model: Module) -> None:
         if not isinstance(model, Module):
-            raise TypeError(f"Frozen: model: expected a Module, got {_check.describe(model)}")
+            raise TypeError(f"Frozen: model: expected a Module, got {check.describe(model)}")
         try:
             own = copy.deepcopy(model)
         except TypeError as error:
@@ -97,7 +97,7 @@ class Frozen:
             ValueError: rows do not fit the model, or batch_size < 1.
         """
         if batch_size is not PREDICT_ROWS:
-            batch_size = _check.size("predict", "batch_size", batch_size)
+            batch_size = check.size("predict", "batch_size", batch_size)
         program = self._program
         if (  # the shortest way for what needs no conversion
             program is not None

@@ -12,8 +12,8 @@ import math
 
 import numpy as np
 
-from .. import _check, _native
-from .._config import claim, is_rebuilding, next_stream
+from .._core import check, native
+from .._core.config import claim, is_rebuilding, next_stream
 
 INIT_PURPOSE = 0  # Philox streams of initial weights; nnlite.data names the others
 
@@ -24,10 +24,10 @@ def _uniform(shape: tuple[int, ...], dtype: np.dtype, bound: float) -> np.ndarra
         return np.zeros(shape, dtype)
     out = np.empty(shape, dtype)
     seed, number = next_stream()
-    kernels, pointer = _native.kernels(dtype), _native.pointer(out)
+    kernels, pointer = native.kernels(dtype), native.pointer(out)
     status = kernels.random_uniform(out.size, pointer, -bound, bound, seed, INIT_PURPOSE, number)
     if status:
-        _native.fail("init", status)
+        native.fail("init", status)
     return out
 
 
@@ -37,10 +37,10 @@ def _normal(shape: tuple[int, ...], dtype: np.dtype, std: float) -> np.ndarray:
         return np.zeros(shape, dtype)
     out = np.empty(shape, dtype)
     seed, number = next_stream()
-    kernels, pointer = _native.kernels(dtype), _native.pointer(out)
+    kernels, pointer = native.kernels(dtype), native.pointer(out)
     status = kernels.random_normal(out.size, pointer, 0.0, std, seed, INIT_PURPOSE, number)
     if status:
-        _native.fail("init", status)
+        native.fail("init", status)
     return out
 
 
@@ -66,7 +66,7 @@ def glorot_normal(fan_in: int, fan_out: int, dtype: np.dtype) -> np.ndarray:
 
 def normal(fan_in: int, fan_out: int, dtype: np.dtype, std: float = 0.01) -> np.ndarray:
     """(fan_in, fan_out) from N(0, std^2)."""
-    return _normal((fan_in, fan_out), dtype, _check.number("init.normal", "std", std, 0))
+    return _normal((fan_in, fan_out), dtype, check.number("init.normal", "std", std, 0))
 
 
 INITIALISERS = {

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .. import _check, autograd, functional
+from .. import autograd, functional
+from .._core import check
 from ..autograd.tensor import Tensor
 from ._formula import Formula
 from .module import Module
@@ -41,7 +42,7 @@ class Lambda(Formula):
             raise TypeError("Lambda: function: got a Module, which needs no Lambda; pass it itself")
         if not callable(function):
             raise TypeError(
-                f"Lambda: function: expected a function of x, got {_check.describe(function)}"
+                f"Lambda: function: expected a function of x, got {check.describe(function)}"
             )
         self.function = function
 

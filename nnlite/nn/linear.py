@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import _check, autograd
+from .. import autograd
+from .._core import check
 from ..ops import Linear as LinearOp
 from .init import INITIALISERS
 from .module import Module
@@ -48,11 +49,11 @@ class Linear(Module):
         *,
         init: str = "he_uniform",
     ) -> None:
-        inputs = _check.size("Linear", "in_features", in_features)
-        outputs = _check.size("Linear", "out_features", out_features)
-        kind = _check.float_dtype("Linear", dtype)
+        inputs = check.size("Linear", "in_features", in_features)
+        outputs = check.size("Linear", "out_features", out_features)
+        kind = check.float_dtype("Linear", dtype)
         sizes = {"in_features": inputs, "out_features": outputs}
-        _check.elements("Linear", sizes, kind.itemsize)
+        check.elements("Linear", sizes, kind.itemsize)
         if init not in INITIALISERS:
             known = ", ".join(map(repr, INITIALISERS))
             raise ValueError(f"Linear: init: expected one of {known}, got {init!r}")

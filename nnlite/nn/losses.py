@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from .. import _check, _criteria, _native
-from .._config import _State
-from .._criteria import IGNORE_INDEX
-from .._names import LOSS, Named
-from ..autograd import losses
+from .._core import check as _check
+from .._core import criteria, native
+from .._core.config import _State
+from .._core.criteria import IGNORE_INDEX
+from .._core.names import LOSS, Named
 from ..autograd.operation import as_tensor, on_graph
+from ..autograd.ops import losses
 from ._graph import loss_call
 
-_pointer = _native.pointer
+_pointer = native.pointer
 
 
 class _Setting:
@@ -72,7 +73,7 @@ class Loss(Named):
     recorded = ("_changes",)  # what tells a program that a setting has changed
     _changes = 0  # of settings
     _saved: Any = None
-    _reduction, _code = "mean", _criteria.reduction("Loss", "mean")  # without Loss.__init__
+    _reduction, _code = "mean", criteria.reduction("Loss", "mean")  # without Loss.__init__
 
     def __init__(self, reduction: str = "mean") -> None:
         self.reduction = reduction
@@ -84,7 +85,7 @@ class Loss(Named):
 
     @reduction.setter
     def reduction(self, value: str) -> None:
-        self._code, self._reduction = _criteria.reduction(type(self).__name__, value), value
+        self._code, self._reduction = criteria.reduction(type(self).__name__, value), value
         self._changes += 1
 
     def __call__(
@@ -190,7 +191,7 @@ class _ClassLoss(Loss):
     """A loss against classes: their weights, and the index that is ignored."""
 
     classifies, takes_logits = True, True
-    ignore_index = _Setting(_criteria.class_index)
+    ignore_index = _Setting(criteria.class_index)
     _ignore_index: int
 
     def __init__(self, reduction: str, weight: Any, ignore_index: int) -> None:
@@ -291,7 +292,7 @@ class SoftmaxCE(_ClassLoss):
         self.label_smoothing = label_smoothing
 
     def _loss(self, output: Any, target: Any, grad: Any, sample_weight: Any) -> float:
-        loss, vars(self)["total_weight"] = _criteria.softmax_ce(
+        loss, vars(self)["total_weight"] = criteria.softmax_ce(
             type(self).__name__, output, target, self._code, grad, self._weight_of(output),
             self._label_smoothing, self._ignore_index, sample_weight,
         )  # fmt: skip
@@ -347,7 +348,7 @@ class NLLLoss(_ClassLoss):
 
     def _run(self, output: np.ndarray, target: np.ndarray, sample_weight: Any = None) -> Any:
         weight = self._weight_of(output)
-        loss, self.total_weight = _criteria.nll(
+        loss, self.total_weight = criteria.nll(
             type(self).__name__, output, target, self._code, weight, self.ignore_index,
             sample_weight,
         )  # fmt: skip
@@ -368,18 +369,18 @@ class NLLLoss(_ClassLoss):
     def _grad(self, saved: Any) -> np.ndarray:
         shape, dtype, target, weight, sample_weight = saved
         grad = np.empty(shape, dtype)
-        status = _native.KERNELS[dtype].ClassNLLCriterion_updateGradInput(
+        status = native.KERNELS[dtype].ClassNLLCriterion_updateGradInput(
             *shape, _pointer(target), _pointer(grad), _pointer_or_null(weight),
-            _pointer_or_null(sample_weight), _native.cell("int64_t"), 1.0, self.ignore_index,
+            _pointer_or_null(sample_weight), native.cell("int64_t"), 1.0, self.ignore_index,
             self._code,
         )  # fmt: skip
         if status:
-            _native.fail("NLLLoss.backward", status)
+            native.fail("NLLLoss.backward", status)
         return grad
 
 
 def _pointer_or_null(array: np.ndarray | None) -> Any:
-    return _native.NULL if array is None else _pointer(array)
+    return native.NULL if array is None else _pointer(array)
 
 
 class MSELoss(Loss):
@@ -396,7 +397,7 @@ class MSELoss(Loss):
     def evaluate(
         self, output: np.ndarray, target: np.ndarray, sample_weight: np.ndarray | None = None
     ) -> float:
-        loss, self.total_weight = _criteria.mse(
+        loss, self.total_weight = criteria.mse(
             type(self).__name__, output, target, self._code, sample_weight
         )
         return loss
@@ -414,10 +415,10 @@ class MSELoss(Loss):
         grad = np.empty_like(target)
         if output.shape != target.shape:  # the caller's array, changed since
             _check.unfit("MSELoss.backward", output, target)
-        status = _native.KERNELS[output.dtype].MSECriterion_updateGradInput(
-            *_criteria.rows_and_columns(target), _pointer(output), _pointer(target), _pointer(grad),
+        status = native.KERNELS[output.dtype].MSECriterion_updateGradInput(
+            *criteria.rows_and_columns(target), _pointer(output), _pointer(target), _pointer(grad),
             _pointer_or_null(sample_weight), 1.0, self._code, _State.threads,
         )  # fmt: skip
         if status:
-            _native.fail("MSELoss.backward", status)
+            native.fail("MSELoss.backward", status)
         return grad

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import _check
-from .._config import _State
-from .._names import MODULE, Named
-from .._safe_header import NAMES
-from .._settings import settings
-from ..autograd.blocks import in_block
+from .._core import check
+from .._core.config import _State
+from .._core.dtypes import NAMES
+from .._core.names import MODULE, Named
+from .._core.settings import settings
+from ..autograd.inspect.blocks import in_block
 from ..autograd.node import RECORD, no_grad, state
 from ..autograd.operation import as_tensor, on_graph
 from ..autograd.tensor import wrap
@@ -157,7 +157,7 @@ class Module(Named):
         if not isinstance(found, np.ndarray):
             raise TypeError(
                 f"{type(self).__name__}.forward: expected it to return a Tensor, got "
-                f"{_check.describe(found)}"
+                f"{check.describe(found)}"
             )
         return np.ascontiguousarray(found)
 
@@ -181,7 +181,7 @@ class Module(Named):
     def _check_grad(self, saved: Any, grad_output: np.ndarray) -> None:
         """Refuses a gradient that does not fit the kept forward; default: the shape of `saved`."""
         operation = f"{type(self).__name__}.backward"
-        _check.same_shape(operation, "grad_output", grad_output, saved, "the output of forward")
+        check.same_shape(operation, "grad_output", grad_output, saved, "the output of forward")
 
     def _keep(self, saved: Any) -> None:
         own = self.__dict__  # quicker than attributes
@@ -327,7 +327,7 @@ class Module(Named):
         """
         operation = f"{type(self).__name__}.register_buffer"
         if not isinstance(name, str):
-            raise TypeError(f"{operation}: name: expected a text, got {_check.describe(name)}")
+            raise TypeError(f"{operation}: name: expected a text, got {check.describe(name)}")
         if not name.isidentifier() or (hasattr(self, name) and name not in self._buffers):
             why = "there is one already" if name.isidentifier() else "expected an attribute's name"
             raise ValueError(f"{operation}: name: {name!r}: {why}")
@@ -482,7 +482,7 @@ class Module(Named):
             other rows are as without it. argmax of such a row is 0: look with np.isnan first.
             `nnlite predict` does the same with values that a table lacks.
         """
-        rows = _check.size("predict", "batch_size", batch_size)
+        rows = check.size("predict", "batch_size", batch_size)
         program = self._program
         if (  # the shortest way for what needs no conversion
             program is not None
@@ -595,7 +595,7 @@ def _buffer(operation: str, value: Any) -> None:
     """Requires an array that files can hold."""
     if not isinstance(value, np.ndarray) or value.dtype.newbyteorder("=") not in NAMES:
         raise TypeError(
-            f"{operation}: expected an array of numbers or booleans, got {_check.describe(value)}; "
+            f"{operation}: expected an array of numbers or booleans, got {check.describe(value)}; "
             "convert it with np.asarray"
         )
 
@@ -623,7 +623,7 @@ def _short(module: Module, parts: list[str]) -> list[str]:
 
 def rows_of(operation: str, name: str, value: Any) -> np.ndarray:
     """The value as an array with rows, without copying arrays; refuses what is not real numbers."""
-    _check.unmasked(operation, name, value)
+    check.unmasked(operation, name, value)
     try:
         found = np.asarray(value)
     except ValueError as error:  # ragged lists
@@ -644,7 +644,7 @@ def in_chunks(
     """predict: what `infer` returns for all rows of X, so many at a time, in that dtype; None:
     that of X, or float32."""
     X = rows_of("predict", "X", X)
-    dtype = dtype or (X.dtype if X.dtype in _check.FLOATS else _check.FLOAT32)
+    dtype = dtype or (X.dtype if X.dtype in check.FLOATS else check.FLOAT32)
     if len(X) <= rows:
         return infer(converted(X, dtype))
     starts = range(0, len(X), rows)

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import _check
-from .._config import claim, is_rebuilding
-from .._names import PARAMETER, Named
+from .._core import check
+from .._core.config import claim, is_rebuilding
+from .._core.names import PARAMETER, Named
 from ..autograd.node import FORWARD, RECORD, TRACED, state, tick, unsupported
 from ..autograd.tensor import Tensor
 from ._expression import Expression, ParameterLeaf, leaf_tensor
@@ -103,12 +103,12 @@ class Parameter(Expression, Named):
     def __init__(self, data: Any, name: str = "parameter", *, requires_grad: bool = True) -> None:
         if not isinstance(name, str):
             raise TypeError(
-                f"Parameter: name: expected a text, got {_check.describe(name)}; "
+                f"Parameter: name: expected a text, got {check.describe(name)}; "
                 "write requires_grad=False to freeze it"
             )
-        _check.unmasked("Parameter", "data", data)
+        check.unmasked("Parameter", "data", data)
         values = np.asarray(data)
-        dtype = _check.float_dtype("Parameter", values.dtype.newbyteorder("="))
+        dtype = check.float_dtype("Parameter", values.dtype.newbyteorder("="))
         claim(values.size * dtype.itemsize)
         self.name = name
         self.shape, self.dtype, self.size = values.shape, dtype, values.size
@@ -186,10 +186,10 @@ class Parameter(Expression, Named):
     def _assign(self, what: str, view: np.ndarray, value: Any) -> None:
         if view is value:  # p.grad += x arrives here
             return
-        _check.unmasked(self.name, what, value)
+        check.unmasked(self.name, what, value)
         new = np.asarray(value)
         if new.dtype.kind not in "fiu":
-            raise TypeError(f"{self.name}.{what}: expected numbers, got {_check.describe(new)}")
+            raise TypeError(f"{self.name}.{what}: expected numbers, got {check.describe(new)}")
         if new.shape != self.shape:
             raise ValueError(f"{self.name}.{what}: expected shape {self.shape}, got {new.shape}")
         view[...] = new
@@ -220,7 +220,7 @@ def _switch(operation: str, value: Any) -> bool:
     """Requires True or False for requires_grad."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(
-            f"{operation}: requires_grad: expected True or False, got {_check.describe(value)}"
+            f"{operation}: requires_grad: expected True or False, got {check.describe(value)}"
         )
     return bool(value)
 

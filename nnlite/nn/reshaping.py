@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _check
+from .._core import check
 from .branches import MOST_AXES
 from .module import Module
 
@@ -16,7 +16,7 @@ class Identity(Module):
     """y = x, dx = dy: a place that is to be empty, or a branch of Concat that keeps x."""
 
     def _run(self, x: np.ndarray, keep: bool) -> np.ndarray:
-        _check.floats("Identity", "x", x)
+        check.floats("Identity", "x", x)
         if keep:
             self._keep(x)
         return x.copy()
@@ -41,8 +41,8 @@ class Flatten(Module):
     """
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
-        self.start_dim = _check.size("Flatten", "start_dim", start_dim, -MOST_AXES, MOST_AXES)
-        self.end_dim = _check.size("Flatten", "end_dim", end_dim, -MOST_AXES, MOST_AXES)
+        self.start_dim = check.size("Flatten", "start_dim", start_dim, -MOST_AXES, MOST_AXES)
+        self.end_dim = check.size("Flatten", "end_dim", end_dim, -MOST_AXES, MOST_AXES)
         if self.start_dim == 0 or self.end_dim == 0:
             raise ValueError(
                 "Flatten: axis 0 is that of the rows of the batch, which stay; expected "
@@ -63,7 +63,7 @@ class Flatten(Module):
         return (*shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :])
 
     def _run(self, x: np.ndarray, keep: bool) -> np.ndarray:
-        _check.floats("Flatten", "x", x)
+        check.floats("Flatten", "x", x)
         y = x.reshape(self._shape(x.shape)).copy()
         if keep:
             self._keep((x.shape, y))
@@ -73,7 +73,7 @@ class Flatten(Module):
         return x.reshape(self._shape(x.shape))
 
     def _check_grad(self, saved: Any, grad_output: np.ndarray) -> None:
-        _check.same_shape(
+        check.same_shape(
             "Flatten.backward", "grad_output", grad_output, saved[1], "the output of forward"
         )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _check
+from .._core import check
 from .linear import Linear
 from .module import Module
 
@@ -22,8 +22,7 @@ def load_state(model: Module, state: Any, from_torch: bool) -> None:
     """See Module.load_state_dict."""
     if not isinstance(from_torch, bool):
         raise TypeError(
-            "load_state_dict: from_torch: expected True or False, got "
-            f"{_check.describe(from_torch)}"
+            f"load_state_dict: from_torch: expected True or False, got {check.describe(from_torch)}"
         )
     state = _mapping(state, from_torch)
     own = model._state_arrays()
@@ -56,7 +55,7 @@ def _mapping(state: Any, from_torch: bool) -> Mapping[Any, Any]:
     if isinstance(state, (str, bytes, bytearray, memoryview, os.PathLike)) or hasattr(
         state, "read"
     ):
-        from ..checkpoint import read_arrays
+        from ..checkpoint.save_load import read_arrays
 
         arrays, metadata = read_arrays(state, "load_state_dict")
         if metadata.get("format") == "pt" and not from_torch:
@@ -65,7 +64,7 @@ def _mapping(state: Any, from_torch: bool) -> Mapping[Any, Any]:
     if not isinstance(state, Mapping):
         raise TypeError(
             "load_state_dict: state: expected a dict of names and arrays, got "
-            f"{_check.describe(state)}"
+            f"{check.describe(state)}"
         )
     if not from_torch:
         for name, value in state.items():

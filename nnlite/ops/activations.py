@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import _check, _native, functional
-from .._config import _State
+from .. import functional
+from .._core import check, native
+from .._core.config import _State
 
-_pointer = _native.pointer
+_pointer = native.pointer
 
 
 def _grad_from_output(kernel: str, saved: np.ndarray, grad: np.ndarray) -> np.ndarray:
     out = np.empty(saved.shape, saved.dtype)
     if grad.size != out.size:
-        _check.unfit(kernel, grad, saved)
-    function = getattr(_native.KERNELS[saved.dtype], kernel)
+        check.unfit(kernel, grad, saved)
+    function = getattr(native.KERNELS[saved.dtype], kernel)
     status = function(out.size, _pointer(saved), _pointer(grad), _pointer(out), _State.threads)
     if status:
-        _native.fail(kernel, status)
+        native.fail(kernel, status)
     return out
 
 
@@ -40,12 +41,12 @@ class Threshold:
         """dy where saved > threshold, else 0."""
         out = np.empty(saved.shape, saved.dtype)
         if grad.size != out.size:
-            _check.unfit("Threshold.backward", grad, saved)
-        status = _native.KERNELS[saved.dtype].Threshold_updateGradInput(
+            check.unfit("Threshold.backward", grad, saved)
+        status = native.KERNELS[saved.dtype].Threshold_updateGradInput(
             out.size, _pointer(saved), _pointer(grad), _pointer(out), threshold, _State.threads
         )
         if status:
-            _native.fail("Threshold.backward", status)
+            native.fail("Threshold.backward", status)
         return out
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import _native, functional
-from .._config import _State
+from .. import functional
+from .._core import native
+from .._core.config import _State
 
-_pointer = _native.pointer
+_pointer = native.pointer
 Place = tuple[float, int, int, int]  # p, seed, stream, step
 
 
@@ -29,10 +30,10 @@ class Dropout:
         """dy / (1 - p) where the element was kept, else 0."""
         p, seed, stream, step = saved
         out = np.empty(grad.shape, grad.dtype)
-        status = _native.KERNELS[grad.dtype].Dropout_updateGradInput(
-            out.size, _pointer(grad), _pointer(out), p, seed, _native.DROPOUT_PURPOSE + stream,
+        status = native.KERNELS[grad.dtype].Dropout_updateGradInput(
+            out.size, _pointer(grad), _pointer(out), p, seed, native.DROPOUT_PURPOSE + stream,
             step, _State.threads,
         )  # fmt: skip
         if status:
-            _native.fail("Dropout.backward", status)
+            native.fail("Dropout.backward", status)
         return out

@@ -6,10 +6,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from .. import _check, _native, functional
-from .._config import _State
+from .. import functional
+from .._core import check, native
+from .._core.config import _State
 
-_pointer = _native.pointer
+_pointer = native.pointer
 
 
 class Linear:
@@ -36,13 +37,13 @@ class Linear:
         if grad.shape != (rows, outputs) or x.shape != (rows, inputs):
             _unfit(x, grad, weight)
         out = np.empty((rows, inputs), weight.dtype)
-        status = _native.KERNELS[weight.dtype].Linear_updateGradInput(
+        status = native.KERNELS[weight.dtype].Linear_updateGradInput(
             rows, inputs, outputs, _pointer(grad), _pointer(out), _pointer(weight),
-            _native.NULL if activation is None else _pointer(x),
+            native.NULL if activation is None else _pointer(x),
             functional.ACTIVATIONS[activation], _State.threads,
         )  # fmt: skip
         if status:
-            _native.fail("Linear.backward", status)
+            native.fail("Linear.backward", status)
         return out
 
     @staticmethod
@@ -67,18 +68,18 @@ class Linear:
             inputs = x.shape[1]
             if x.ndim != 2 or grad_weight.shape != (inputs, outputs):
                 _unfit(x, grad, grad_weight)
-        status = _native.KERNELS[grad.dtype].Linear_accGradParameters(
+        status = native.KERNELS[grad.dtype].Linear_accGradParameters(
             rows, inputs, outputs, _pointer(x), _pointer(grad),
-            _native.NULL if grad_weight is None else _pointer(grad_weight),
-            _native.NULL if grad_bias is None else _pointer(grad_bias), scale, _State.threads,
+            native.NULL if grad_weight is None else _pointer(grad_weight),
+            native.NULL if grad_bias is None else _pointer(grad_bias), scale, _State.threads,
         )  # fmt: skip
         if status:
-            _native.fail("Linear.backward", status)
+            native.fail("Linear.backward", status)
 
     @staticmethod
     def check_grad(x: np.ndarray, grad: np.ndarray, weight: np.ndarray) -> None:
         """Requires the gradient of an output for this x."""
-        _check.matrix(
+        check.matrix(
             "Linear.backward", "grad_output", grad, weight.dtype, weight.shape[1], "features"
         )
         if grad.shape[0] != x.shape[0]:

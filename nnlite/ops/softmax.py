@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import _check, _native, functional
-from .._config import _State
+from .. import functional
+from .._core import check, native
+from .._core.config import _State
 
-_pointer = _native.pointer
+_pointer = native.pointer
 
 
 def _grad_from_output(kernel: str, y: np.ndarray, grad: np.ndarray) -> np.ndarray:
     out = np.empty(y.shape, y.dtype)
     classes = out.shape[-1]
     if grad.size != out.size:
-        _check.unfit(kernel, grad, y)
-    status = getattr(_native.KERNELS[y.dtype], kernel)(
+        check.unfit(kernel, grad, y)
+    status = getattr(native.KERNELS[y.dtype], kernel)(
         out.size // classes if classes else 0, classes, _pointer(y), _pointer(grad), _pointer(out),
         _State.threads,
     )  # fmt: skip
     if status:
-        _native.fail(kernel, status)
+        native.fail(kernel, status)
     return out
 
 

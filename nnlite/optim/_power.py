@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import _native
+from .._core import native
 
 TERMS = 11  # of Taylor's series for |pi x| <= pi / 4: the next one is below 2^-70
 PI = 3.141592653589793
@@ -38,8 +38,8 @@ def power(bases: np.ndarray, exponent: float) -> np.ndarray:
 
 def _kernel(name: str, x: np.ndarray) -> np.ndarray:
     values = np.array(x, np.float64)
-    at = _native.pointer(values)
-    _native.check(getattr(_native.F64, name)(values.size, at, at, 1), "power")
+    at = native.pointer(values)
+    native.check(getattr(native.F64, name)(values.size, at, at, 1), "power")
     return values
 
 

@@ -7,7 +7,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from .. import _native
+from .._core import native
 from ..nn.parameter import Parameter
 from ._power import power
 from .optimizer import Common, Optimizer, Setting
@@ -54,7 +54,7 @@ class Adam(_Adaptive):
 
     amsgrad = Setting()
 
-    _rule = _native.RULE_ADAM
+    _rule = native.RULE_ADAM
     _flags = 0
 
     def __init__(
@@ -69,7 +69,7 @@ class Adam(_Adaptive):
     ) -> None:
         super().__init__(params, lr, weight_decay=weight_decay, **common)
         self._add(amsgrad=self._flag("amsgrad", amsgrad))
-        self._moments(betas, eps, self._flags | (_native.AMSGRAD if amsgrad else 0))
+        self._moments(betas, eps, self._flags | (native.AMSGRAD if amsgrad else 0))
         self._keep("exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if amsgrad else []))
 
 
@@ -92,7 +92,7 @@ class AdamW(Adam):
     Source: Loshchilov, Hutter, "Decoupled Weight Decay Regularization", ICLR 2019, algorithm 2.
     """
 
-    _flags = _native.DECOUPLED
+    _flags = native.DECOUPLED
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ class Adamax(_Adaptive):
     Source: Kingma, Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015, section 7.1.
     """
 
-    _rule = _native.RULE_ADAMAX
+    _rule = native.RULE_ADAMAX
 
     def __init__(
         self,
@@ -169,7 +169,7 @@ class NAdam(_Adaptive):
 
     momentum_decay, decoupled_weight_decay = Setting(), Setting()
 
-    _rule = _native.RULE_NADAM
+    _rule = native.RULE_NADAM
 
     def __init__(
         self,
@@ -187,6 +187,6 @@ class NAdam(_Adaptive):
             momentum_decay=self._number("momentum_decay", momentum_decay),
             decoupled_weight_decay=self._flag("decoupled_weight_decay", decoupled_weight_decay),
         )
-        self._moments(betas, eps, _native.DECOUPLED if decoupled_weight_decay else 0)
+        self._moments(betas, eps, native.DECOUPLED if decoupled_weight_decay else 0)
         self._set(warming=float(power(np.array([0.96]), self.momentum_decay)[0]))
         self._keep("exp_avg", "exp_avg_sq")

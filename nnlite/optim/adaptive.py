@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Unpack
 
-from .. import _native
+from .._core import native
 from ..nn.parameter import Parameter
 from .optimizer import Common, Optimizer, Setting
 
@@ -36,7 +36,7 @@ class RMSprop(Optimizer):
 
     alpha, eps, momentum, centered = Setting(), Setting(), Setting(), Setting()
 
-    _rule = _native.RULE_RMSPROP
+    _rule = native.RULE_RMSPROP
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class RMSprop(Optimizer):
             momentum=self._number("momentum", momentum, below=1),
             centered=self._flag("centered", centered),
         )
-        flags = _native.CENTERED if centered else 0
+        flags = native.CENTERED if centered else 0
         self._set(flags, alpha=self.alpha, eps=self.eps, momentum=self.momentum)
         names = {"square_avg": True, "grad_avg": centered, "momentum_buffer": self.momentum > 0}
         self._keep(*(name for name, used in names.items() if used))
@@ -86,7 +86,7 @@ class Adagrad(Optimizer):
 
     lr_decay, initial_accumulator_value, eps = Setting(), Setting(), Setting()
 
-    _rule = _native.RULE_ADAGRAD
+    _rule = native.RULE_ADAGRAD
 
     def __init__(
         self,
@@ -134,7 +134,7 @@ class Adadelta(Optimizer):
 
     rho, eps = Setting(), Setting()
 
-    _rule = _native.RULE_ADADELTA
+    _rule = native.RULE_ADADELTA
 
     def __init__(
         self,

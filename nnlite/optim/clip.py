@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from .. import _check, _native
-from .._config import _State
+from .._core import check as _check
+from .._core import native
+from .._core.config import _State
 from ..nn.parameter import Parameter, segments
 from .optimizer import checked_parameters
 
@@ -36,15 +37,15 @@ def clip_grad_norm_(
     limit = _check.number(operation, "max_norm", max_norm, 0)
     known = checked_parameters(operation, parameters)
     parts, dtype = segments(known), known[0].dtype
-    norm = _native.cell("double")
-    status = _native.KERNELS[dtype].gradient_norm(
+    norm = native.cell("double")
+    status = native.KERNELS[dtype].gradient_norm(
         len(parts),
-        _native.segments([(part.data, part.grad, (), 0.0, 0.0) for part in parts]),
+        native.segments([(part.data, part.grad, (), 0.0, 0.0) for part in parts]),
         0.0,
         norm,
         _State.threads,
     )
-    _native.check(status, operation)
+    native.check(status, operation)
     found = float(norm[0])
     if error_if_nonfinite and not found < float("inf"):
         raise ValueError(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _check, _native
+from .._core import check, native
 from ..nn.parameter import Parameter
 from .optimizer import Optimizer, Setting
 
@@ -63,16 +63,16 @@ class LBFGS(Optimizer):
         _minimize()
         super().__init__(params, 1.0, weight_decay=weight_decay, decay_bias=decay_bias)
         if max_eval is not None:
-            max_eval = _check.size("LBFGS", "max_eval", max_eval)
+            max_eval = check.size("LBFGS", "max_eval", max_eval)
         self._add(
-            max_iter=_check.size("LBFGS", "max_iter", max_iter),
+            max_iter=check.size("LBFGS", "max_iter", max_iter),
             max_eval=max_eval,
             tolerance_grad=self._number("tolerance_grad", tolerance_grad),
             tolerance_change=self._number("tolerance_change", tolerance_change),
-            history_size=_check.size("LBFGS", "history_size", history_size),
+            history_size=check.size("LBFGS", "history_size", history_size),
         )
 
-    @_native.in_standard_mode
+    @native.in_standard_mode
     def step(self, closure: Callable[[], float] | None = None) -> float:  # type: ignore[override]
         """Minimises what closure returns, for at most max_iter iterations.
 
@@ -89,7 +89,7 @@ class LBFGS(Optimizer):
         if not callable(closure):
             raise TypeError(
                 "LBFGS.step: closure: expected a function that sets the gradients and returns the "
-                f"loss, got {_check.describe(closure)}"
+                f"loss, got {check.describe(closure)}"
             )
         losses: list[float] = []
 

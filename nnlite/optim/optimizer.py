@@ -8,10 +8,10 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from .. import _check, _native
-from .._config import _State
-from .._names import OPTIMIZER, Named
-from .._settings import settings
+from .._core import check, native
+from .._core.config import _State
+from .._core.names import OPTIMIZER, Named
+from .._core.settings import settings
 from ..autograd.node import tick
 from ..autograd.tensor import Tensor
 from ..nn.module import Structure
@@ -128,8 +128,8 @@ class Optimizer(Named):
         self._missed = [0] * len(self.parameters)  # steps for which each was frozen
         self._frozen, self._since = [False] * len(self.parameters), 0  # which are, since which step
         self._native_segments: Any = None
-        self._numbers = _native.optimizer(
-            rule=self._rule, flags=_native.MAXIMIZE if maximize else 0,
+        self._numbers = native.optimizer(
+            rule=self._rule, flags=native.MAXIMIZE if maximize else 0,
             lr=self._number("lr", lr),
             clip_norm=self.clip_norm or 0.0, clip_value=self.clip_value or 0.0,
             power1=1.0, power2=1.0, warmth=1.0, mu_product=1.0,
@@ -149,7 +149,7 @@ class Optimizer(Named):
     def _number(self, name: str, value: Any, above: bool = False, below: float = 0.0) -> float:
         """A finite number >= 0 (or > 0), and < `below` unless that is 0."""
         kind = type(self).__name__
-        result = _check.number(kind, name, value, 0, above=above)
+        result = check.number(kind, name, value, 0, above=above)
         if below and result >= below:
             raise ValueError(f"{kind}: {name}: expected a number below {below:g}, got {value}")
         return result
@@ -158,7 +158,7 @@ class Optimizer(Named):
         if not isinstance(value, (bool, np.bool_)):
             raise TypeError(
                 f"{type(self).__name__}: {name}: expected True or False, "
-                f"got {_check.describe(value)}"
+                f"got {check.describe(value)}"
             )
         return bool(value)
 
@@ -249,7 +249,7 @@ class Optimizer(Named):
         for _ in range(min(steps, MOST_FACTORS)):
             before = power1, power2, warmth, mu_product
             power1, power2 = power1 * o.beta1, power2 * o.beta2
-            if o.rule == _native.RULE_NADAM:
+            if o.rule == native.RULE_NADAM:
                 warmth *= o.warming
                 mu_product *= o.beta1 * (1 - 0.5 * warmth)
             if before == (power1, power2, warmth, mu_product):
@@ -261,7 +261,7 @@ class Optimizer(Named):
         found = self.segments()
         made = self._native_segments
         if made is None:
-            made = self._native_segments = _native.segments([
+            made = self._native_segments = native.segments([
                 (part.data, part.grad,
                  [array[part.offset : part.offset + part.count] for array in self.state.values()],
                  *part.group[:2])
@@ -283,9 +283,9 @@ class Optimizer(Named):
     def step(self) -> None:
         """Changes every parameter that is not frozen by its gradient, once."""
         parts, count, numbers = self._native_step()
-        status = _native.KERNELS[self.dtype].Optimizer_update(count, parts, numbers, _State.threads)
+        status = native.KERNELS[self.dtype].Optimizer_update(count, parts, numbers, _State.threads)
         if status:
-            _native.fail(f"{type(self).__name__}.step", status)
+            native.fail(f"{type(self).__name__}.step", status)
         for part in self._segments:
             part.arena.changed[0] = tick()
 
@@ -336,19 +336,19 @@ class Optimizer(Named):
             kind = state.get("optimizer") if isinstance(state, Mapping) else type(state).__name__
             raise ValueError(f"{operation}: expected a state of {type(self).__name__}, got {kind}")
         own = settings(self, skip=("params",))
-        _check.keys(f"{operation}: settings", state.get("settings"), set(own))
+        check.keys(f"{operation}: settings", state.get("settings"), set(own))
         twin = type(self)(self.parameters, **state["settings"])
         known = {"optimizer", "settings", "initial_lr", *RUNNING, *twin.state}
-        _check.keys(operation, state, known | ({"missed"} & set(state)))
+        check.keys(operation, state, known | ({"missed"} & set(state)))
         for name in twin.state:
-            _check.same_shape(operation, name, state[name], twin.state[name], "its own")
-        twin.initial_lr = _check.number(operation, "initial_lr", state["initial_lr"], 0)
+            check.same_shape(operation, name, state[name], twin.state[name], "its own")
+        twin.initial_lr = check.number(operation, "initial_lr", state["initial_lr"], 0)
         steps, *scalars = RUNNING
-        twin._set(steps=_check.size(operation, steps, state[steps], 0))
+        twin._set(steps=check.size(operation, steps, state[steps], 0))
         for name in scalars:
-            twin._set(0, **{name: _check.number(operation, name, state[name], 0, 1)})
+            twin._set(0, **{name: check.number(operation, name, state[name], 0, 1)})
         twin._since, missed = twin.steps, list(state.get("missed", twin._missed))
-        twin._missed = [_check.size(operation, "missed", count, 0) for count in missed]
+        twin._missed = [check.size(operation, "missed", count, 0) for count in missed]
         if len(missed) != len(self.parameters) or max(missed) > twin.steps:
             raise ValueError(
                 f"{operation}: missed: expected {len(self.parameters)} counts of at most "
@@ -359,7 +359,7 @@ class Optimizer(Named):
         vars(self).update(vars(twin))
 
     def __getstate__(self) -> dict[str, Any]:
-        numbers = _native.optimizer_numbers(self._numbers)
+        numbers = native.optimizer_numbers(self._numbers)
         return {
             **vars(self), "_segments": [], "_arenas": [], "_native_segments": None,
             "_structure": None, "_numbers": numbers,
@@ -367,7 +367,7 @@ class Optimizer(Named):
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         vars(self).update(state)
-        self._numbers = _native.optimizer(**state["_numbers"])
+        self._numbers = native.optimizer(**state["_numbers"])
         # What lay aligned lies so again.
         self.state = {name: aligned_copy(array) for name, array in self.state.items()}
 
@@ -391,7 +391,7 @@ def checked_parameters(operation: str, params: Any) -> list[Parameter]:
     for p in found:
         if not isinstance(p, Parameter):
             raise TypeError(
-                f"{operation}: params: expected Parameters, got {_check.describe(p)}; {_instead(p)}"
+                f"{operation}: params: expected Parameters, got {check.describe(p)}; {_instead(p)}"
             )
     if not found:
         raise ValueError(f"{operation}: params: expected at least one Parameter, got none")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from .. import _check
+from .._core import check
 from .optimizer import Optimizer
 from .schedule import Schedule
 
@@ -139,11 +139,11 @@ class ReduceLROnPlateau(Schedule):
     def _restored(self, state: Mapping[str, Any]) -> tuple[Schedule, float]:
         operation = "ReduceLROnPlateau.load_state_dict"
         names = ("num_bad_epochs", "cooldown_counter", "best", "lr")
-        _check.keys(operation, state, {"schedule", "settings", "base_lr", "last_epoch", *names})
+        check.keys(operation, state, {"schedule", "settings", "base_lr", "last_epoch", *names})
         twin, _ = super()._restored({k: v for k, v in state.items() if k not in names})
         assert isinstance(twin, ReduceLROnPlateau)
         for name in names[:2]:
-            setattr(twin, name, _check.size(operation, name, state[name], 0))
+            setattr(twin, name, check.size(operation, name, state[name], 0))
         if state["best"] is not None:
-            twin.best = _check.number(operation, "best", state["best"], -math.inf)
-        return twin, _check.number(operation, "lr", state["lr"], 0)
+            twin.best = check.number(operation, "best", state["best"], -math.inf)
+        return twin, check.number(operation, "lr", state["lr"], 0)

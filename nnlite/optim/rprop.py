@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Unpack
 
-from .. import _check, _native
+from .._core import check, native
 from ..nn.parameter import Parameter
 from .optimizer import Common, Optimizer, Setting
 
@@ -33,7 +33,7 @@ class Rprop(Optimizer):
 
     etas, step_sizes = Setting(), Setting()
 
-    _rule = _native.RULE_RPROP
+    _rule = native.RULE_RPROP
 
     def __init__(
         self,
@@ -59,5 +59,5 @@ class Rprop(Optimizer):
 def _pair(name: str, values: Any) -> tuple[float, float]:
     if not isinstance(values, (tuple, list)) or len(values) != 2:
         raise TypeError(f"Rprop: {name}: expected two numbers, got {values!r}")
-    first, second = (_check.number("Rprop", name, value, 0) for value in values)
+    first, second = (check.number("Rprop", name, value, 0) for value in values)
     return first, second

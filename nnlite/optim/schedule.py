@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import _check
-from .._settings import settings
+from .._core import check
+from .._core.settings import settings
 from .optimizer import Optimizer
 
 STEPS = 2**53  # at most, of a schedule and its settings
@@ -43,7 +43,7 @@ class Schedule:
         name = type(self).__name__
         if not isinstance(optimizer, Optimizer):
             raise TypeError(
-                f"{name}: optimizer: expected an Optimizer, got {_check.describe(optimizer)}"
+                f"{name}: optimizer: expected an Optimizer, got {check.describe(optimizer)}"
             )
         if interval not in ("epoch", "batch"):
             raise ValueError(f"{name}: interval: expected 'epoch' or 'batch', got {interval!r}")
@@ -54,7 +54,7 @@ class Schedule:
 
     def rate(self, t: int) -> float:
         """The rate of step t = 0, 1, 2, ...: a pure function of t."""
-        return float(self._rates(np.array([_check.size("rate", "t", t, 0)], np.int64))[0])
+        return float(self._rates(np.array([check.size("rate", "t", t, 0)], np.int64))[0])
 
     def _rates(self, t: np.ndarray) -> np.ndarray:
         """The rate of each step in an array."""
@@ -105,17 +105,17 @@ class Schedule:
     def _restored(self, state: Mapping[str, Any]) -> tuple[Schedule, float]:
         """A schedule with that state, and its rate; neither this one nor the optimiser changes."""
         operation = f"{type(self).__name__}.load_state_dict"
-        _check.keys(operation, state, {"schedule", "settings", "base_lr", "last_epoch"})
+        check.keys(operation, state, {"schedule", "settings", "base_lr", "last_epoch"})
         if state["schedule"] != type(self).__name__:
             raise ValueError(f"{operation}: the state is of {state['schedule']}")
-        _check.keys(operation, state["settings"], set(settings(self, skip=("optimizer",))))
+        check.keys(operation, state["settings"], set(settings(self, skip=("optimizer",))))
         before = self.optimizer.lr
         try:
             twin = type(self)(self.optimizer, **state["settings"])
         finally:
             self.optimizer._set_rate(before)
-        twin.base_lr = _check.number(operation, "base_lr", state["base_lr"], 0)
-        twin.last_epoch = _check.size(operation, "last_epoch", state["last_epoch"], 0, STEPS)
+        twin.base_lr = check.number(operation, "base_lr", state["base_lr"], 0)
+        twin.last_epoch = check.size(operation, "last_epoch", state["last_epoch"], 0, STEPS)
         return twin, twin.rate(twin.last_epoch)
 
     def __repr__(self) -> str:
@@ -125,10 +125,10 @@ class Schedule:
     # For the constructors of subclasses.
 
     def _number(self, name: str, value: Any, low: float = 0.0, above: bool = False) -> float:
-        return _check.number(type(self).__name__, name, value, low, above=above)
+        return check.number(type(self).__name__, name, value, low, above=above)
 
     def _count(self, name: str, value: Any, least: int = 1) -> int:
-        return _check.size(type(self).__name__, name, value, least, STEPS)
+        return check.size(type(self).__name__, name, value, least, STEPS)
 
 
 class SequentialLR(Schedule):
@@ -155,7 +155,7 @@ class SequentialLR(Schedule):
             if not isinstance(one, Schedule) or not one.pure:
                 raise TypeError(
                     "SequentialLR: schedulers: expected schedules with a rate(t) that depends on "
-                    f"t alone, got {_check.describe(one)}"
+                    f"t alone, got {check.describe(one)}"
                 )
             if one.optimizer is not optimizer:
                 raise ValueError("SequentialLR: schedulers: one of them has another optimizer")
@@ -194,8 +194,8 @@ class SequentialLR(Schedule):
 
     def _restored(self, state: Mapping[str, Any]) -> tuple[Schedule, float]:
         operation = "SequentialLR.load_state_dict"
-        _check.keys(operation, state, {"schedule", "settings", "base_lr", "last_epoch"})
-        _check.keys(operation, state["settings"], {"schedulers", "milestones"})
+        check.keys(operation, state, {"schedule", "settings", "base_lr", "last_epoch"})
+        check.keys(operation, state["settings"], {"schedulers", "milestones"})
         parts = state["settings"]["schedulers"]
         if not isinstance(parts, (list, tuple)) or len(parts) != len(self.schedulers):
             raise ValueError(f"{operation}: expected {len(self.schedulers)} schedulers")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .. import _check
+from .._core import check
 from ._power import cosine_pi, integer_power, power
 from .optimizer import Optimizer
 from .schedule import Schedule
@@ -394,7 +394,7 @@ class RobbinsMonroLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, p: float = 1.0, interval: str = "batch") -> None:
-        self.p = _check.number("RobbinsMonroLR", "p", p, 0.5, 1.0, above=True)
+        self.p = check.number("RobbinsMonroLR", "p", p, 0.5, 1.0, above=True)
         super().__init__(optimizer, interval)
 
     def _rates(self, t: np.ndarray) -> np.ndarray:

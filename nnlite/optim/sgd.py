@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Unpack
 
-from .. import _native
+from .._core import native
 from ..nn.parameter import Parameter
 from .optimizer import Common, Optimizer, Setting
 
@@ -36,7 +36,7 @@ class SGD(Optimizer):
 
     momentum, dampening, nesterov = Setting(), Setting(), Setting()
 
-    _rule = _native.RULE_SGD
+    _rule = native.RULE_SGD
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class SGD(Optimizer):
                 f"momentum={momentum}, dampening={dampening}"
             )
         self._set(
-            _native.NESTEROV if nesterov else 0,
+            native.NESTEROV if nesterov else 0,
             momentum=self.momentum, dampening=self.dampening,
         )  # fmt: skip
         if self.momentum:

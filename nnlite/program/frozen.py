@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _native
+from .._core import native
 from ..nn.module import Module
 from ..nn.parameter import aligned_zeros
 from .lower import B, Call
@@ -23,14 +23,14 @@ def packed(
 ) -> np.ndarray | None:
     """The matrix [k, n] that begins `offset` elements into an array, in the order of nnl_gemm_pack;
     None where a product gains nothing from it."""
-    kernels = _native.kernels(array.dtype)
-    size = _native.cell("int64_t")
-    _native.check(kernels.gemm_packed_size(k, n, size), "freeze")
+    kernels = native.kernels(array.dtype)
+    size = native.cell("int64_t")
+    native.check(kernels.gemm_packed_size(k, n, size), "freeze")
     if size[0] == 0:
         return None
     made = aligned_zeros(size[0], array.dtype)
-    first = _native.address(array.reshape(-1)[offset:])
-    _native.check(kernels.gemm_pack(k, n, first, *strides[1:3], _native.pointer(made)), "freeze")
+    first = native.address(array.reshape(-1)[offset:])
+    native.check(kernels.gemm_pack(k, n, first, *strides[1:3], native.pointer(made)), "freeze")
     return made
 
 
@@ -68,4 +68,4 @@ class FrozenForward(Forward):
         found = self._packs[key]
         if found is not None:
             call.slots[B] = found, 0, (0,) * len(strides)
-            call.fields["flag"] = call.fields.get("flag", 0) | _native.PACKED
+            call.fields["flag"] = call.fields.get("flag", 0) | native.PACKED

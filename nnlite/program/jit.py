@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .. import _check, _native
-from .._config import _State
+from .._core import check as _check
+from .._core import native
+from .._core.config import _State
 from ..autograd.engine import run as run_backward
 from ..autograd.node import GRAD, RECORD, TRACED, Leaf, Node, Unsupported, state
 from ..autograd.operation import Operation, as_tensor, on_graph
@@ -230,7 +231,7 @@ class Recorded:
             work = Workspace(self)
         for buffer, x in zip(self._parts.arguments, tensors, strict=True):
             work.memory.bind(buffer, x._data)
-        status = _native.KERNELS[self.dtype].Program_run(work.forward, 1, _State.threads)
+        status = native.KERNELS[self.dtype].Program_run(work.forward, 1, _State.threads)
         if status:
             self._pool.append(work)
             return None
@@ -254,8 +255,8 @@ class Recorded:
         g = np.array(g, self.dtype, order="C", ndmin=0).reshape(self.shape)
         with work.lock:  # of a graph that is kept, two threads may ask at once
             work.memory.bind(self._parts.start, g)
-            status = _native.KERNELS[self.dtype].Program_run(work.backward, 1, _State.threads)
-            _native.check(status, "jit_program: backward")
+            status = native.KERNELS[self.dtype].Program_run(work.backward, 1, _State.threads)
+            native.check(status, "jit_program: backward")
             return [None if view is None else view.copy() for view in work.gradients]
 
 
@@ -343,11 +344,11 @@ class Workspace:
     def __init__(self, recorded: Recorded) -> None:
         self.program, self.lock = recorded, threading.Lock()
         self.memory = Memory(recorded.program)
-        self.forward, self.backward = (_native.struct("program") for _ in range(2))
+        self.forward, self.backward = (native.struct("program") for _ in range(2))
         count = recorded._forward_count
         self.memory.fill(self.forward)
         self.memory.fill(self.backward)
-        self._checked = _native.cell("int64_t"), _native.cell("int64_t")
+        self._checked = native.cell("int64_t"), native.cell("int64_t")
         self.forward.checked, self.backward.checked = self._checked
         self.forward.count = count
         self.backward.calls = self.memory.program.calls + count

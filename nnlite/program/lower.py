@@ -12,9 +12,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from .. import _native
+from .._core import native
 from ..autograd.node import Unsupported
-from ..autograd.shaping import axis_groups
+from ..autograd.ops.shaping import axis_groups
 from .tape import Counter, Entry, Rows, located
 from .values import INTEGER, MASK, REAL, Buffer, Value, is_packed, packed_strides
 
@@ -491,7 +491,7 @@ class Lowering:
         mask = 2 if by_row else 8 if over_rows else 0
         self.emit(
             "GEMM", (1, m, n, k), out, [a, b, bias, None], mask, by_row, walks, second,
-            flag=_native.GRADIENT if gradient else 0,
+            flag=native.GRADIENT if gradient else 0,
         )  # fmt: skip
         return out if second is None else [out, second]
 
@@ -540,7 +540,7 @@ class Lowering:
         batched = batch is not None
         self.emit(
             "GEMM", (count, m, n, k), out, [*parts, None, None], int(batched), batched, walks,
-            flag=_native.GRADIENT if gradient else 0,
+            flag=native.GRADIENT if gradient else 0,
         )  # fmt: skip
         return out
 
@@ -570,7 +570,7 @@ class Lowering:
         index, offset = self._counter(step)
         return self.elements(
             "DROPOUT", v, number=float(p), seed=int(seed), integer=index, step=offset,
-            purpose=_native.DROPOUT_PURPOSE + int(stream), flag=int(gradient),
+            purpose=native.DROPOUT_PURPOSE + int(stream), flag=int(gradient),
         )  # fmt: skip
 
     def _counter(self, step: int) -> tuple[int, int]:
@@ -604,7 +604,7 @@ class Lowering:
         self.emit(
             op, (rows, 1, 1, math.prod(v.shape[1:])), out, [v, t, weights, given], int(batched),
             False, [()] * 5, slope, flag=int(reals), number=smoothing, integer=int(ignore_index),
-            reduction=_native.MEAN if reduction == "mean" else _native.SUM,
+            reduction=native.MEAN if reduction == "mean" else native.SUM,
         )  # fmt: skip
         if grad is not None:
             self._values[id(grad)] = slope

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import _native
-from .._config import available_cores
+from .._core import native
+from .._core.config import available_cores
 from ..autograd.engine import run as run_backward
 from ..autograd.node import RECORD, TRACED, Node, Unsupported, state
 from ..autograd.operation import as_tensor, on_graph
@@ -316,7 +316,7 @@ class Step:
         s.weight = places[inputs["weight"]] if "weight" in inputs else -1
         s.output, s.loss = places[self.output.buffer], places[self.loss_value.buffer]
         if self.shared:
-            made.room = _native.places(MOST_THREADS * len(self.program.buffers))
+            made.room = native.places(MOST_THREADS * len(self.program.buffers))
             s.room = made.room
         return made
 
@@ -352,7 +352,7 @@ class Forward:
         struct = self.memory.struct
         struct.input = self.program.places[r.inputs["x"]]
         struct.output = self.program.places[v.buffer]
-        kernels = _native.KERNELS[dtype]
+        kernels = native.KERNELS[dtype]
         self._kernel, self._array, self._struct = kernels.Program_predict, kernels.array, struct
 
     def _prepared(self, calls: list[Call]) -> list[Call]:
@@ -375,11 +375,11 @@ class Forward:
         rows = len(x)
         out = np.empty((rows, *self.shape), self.dtype)
         status = self._kernel(
-            self._struct, rows, _native.from_buffer(self._array, x),
-            _native.from_buffer(self._array, out), threads,
+            self._struct, rows, native.from_buffer(self._array, x),
+            native.from_buffer(self._array, out), threads,
         )  # fmt: skip
         if status:
-            _native.fail("predict", status)
+            native.fail("predict", status)
         return out
 
 

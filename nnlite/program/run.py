@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _native
+from .._core import native
 from ..nn.parameter import aligned_zeros
 from .lower import Call
 from .plan import placed
@@ -52,21 +52,21 @@ class Program:
         sizes = [b.size * b.bytes_of(dtype) for b in self.buffers]
         own = [b.array is None and b.name is None for b in self.buffers]
         self._tables = (
-            _native.integers(
+            native.integers(
                 [n if b.batched else 0 for b, n in zip(self.buffers, sizes, strict=True)]
             ),
-            _native.integers(
+            native.integers(
                 [0 if b.batched else n for b, n in zip(self.buffers, sizes, strict=True)]
             ),
-            _native.bytes_of(own),
-            _native.counters([calls for _, calls in self.counters]),
+            native.bytes_of(own),
+            native.counters([calls for _, calls in self.counters]),
         )
-        self.calls = _native.structs("call", max(len(calls), 1))
+        self.calls = native.structs("call", max(len(calls), 1))
         for target, call in zip(self.calls, calls, strict=False):
             self._write(target, call)
 
     def _write(self, target: Any, call: Call) -> None:
-        target.op = getattr(_native, f"OP_{call.op}")
+        target.op = getattr(native, f"OP_{call.op}")
         target.batch, target.by_row = call.batch, call.by_row
         target.size = call.sizes
         target.weight = 0 if call.weight is None else 1 + self.places[call.weight]
@@ -109,10 +109,10 @@ class Memory:
         self, program: Program, rows: int = 1, apart: bool = False, target: Any = None
     ) -> None:
         self.program, self.rows = program, rows
-        self.table = _native.places(max(len(program.buffers), 1))
-        self.counters = _native.counters([0] * len(program.counters))
-        self.bad_row = _native.cell("int64_t")
-        self._checked = _native.cell("int64_t")
+        self.table = native.places(max(len(program.buffers), 1))
+        self.counters = native.counters([0] * len(program.counters))
+        self.bad_row = native.cell("int64_t")
+        self._checked = native.cell("int64_t")
         self.room: Any = None  # tables of threads that share a batch
         sizes = {
             b: program.bytes_of(b, rows) for b in program.buffers if b.array is None and not b.name
@@ -126,8 +126,8 @@ class Memory:
             elif b in offsets:
                 self._views[b] = block[offsets[b] : offsets[b] + sizes[b]]
             if b in self._views:
-                self.table[i] = _native.address(self._views[b])
-        self.struct = _native.struct("program") if target is None else target
+                self.table[i] = native.address(self._views[b])
+        self.struct = native.struct("program") if target is None else target
         self.fill(self.struct)
 
     def fill(self, target: Any) -> None:
@@ -140,7 +140,7 @@ class Memory:
         """Says where a named buffer lies; the caller keeps the array."""
         place = self.program.places.get(buffer)
         if place is not None:
-            self.table[place] = _native.address(array)
+            self.table[place] = native.address(array)
 
     def view(self, v: Value, rows: int = 1) -> np.ndarray:
         """A value as an array, in the program's memory."""
@@ -153,4 +153,4 @@ class Memory:
 
     def run(self, threads: int, rows: int = 1) -> int:
         """Runs all calls; the status."""
-        return int(_native.KERNELS[self.program.dtype].Program_run(self.struct, rows, threads))
+        return int(native.KERNELS[self.program.dtype].Program_run(self.struct, rows, threads))

@@ -5,7 +5,7 @@
     python3 tests/tools/bits.py --update   writes tests/golden/bits.txt from the portable build
 
 Each build prints one line for each group of kernels; all must equal those of the portable build,
-and those must equal tests/golden/bits.txt. Flags come from nnlite/_build.py. Builds for other
+and those must equal tests/golden/bits.txt. Flags come from nnlite/_core/build.py. Builds for other
 processors run under qemu. What cannot be made or run here is skipped with the reason. Exit status:
 0 when all bits are the same, else 1. Needs no package of Python's.
 """

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import nnlite as nn
-from nnlite import _native
+from nnlite._core import native
 
 EPOCHS, BATCH, ROWS, EVERY = 60, 32, 400, 2
 LONGEST = 0.3  # seconds from the first batch to the kill
@@ -74,7 +74,7 @@ def environment(choose: random.Random) -> dict[str, str]:
     return {
         **os.environ,
         "OMP_NUM_THREADS": str(choose.choice([1, 2, 3])),
-        "NNLITE_ISA": choose.choice(_native.supported()),
+        "NNLITE_ISA": choose.choice(native.supported()),
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nnlite._config import available_cores
+from nnlite._core.config import available_cores
 from nnlite.bench.peers import PeerError
 from nnlite.bench.workloads import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, Task
 

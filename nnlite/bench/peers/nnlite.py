@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import nnlite as nn
-from nnlite import _native
+from nnlite._core import native
 from nnlite.bench.cases import STEPS, Case
 from nnlite.bench.peers import Kernel
 from nnlite.bench.workloads import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, Task
@@ -84,11 +84,11 @@ def _product(case: Case, a: NDArray, b: NDArray) -> Kernel:
     a_steps = (1, m) if case.kernel == "tn" else (k, 1)
     b_steps = (1, k) if case.kernel == "nt" else (n, 1)
     # A pointer keeps its array alive, and the partial keeps the pointers.
-    pointers = [_native.pointer(array) for array in (a, b, out)]
+    pointers = [native.pointer(array) for array in (a, b, out)]
     words = m, n, k, pointers[0], *a_steps, pointers[1], *b_steps, pointers[2], n
-    kernels = _native.kernels(a.dtype)
+    kernels = native.kernels(a.dtype)
     if case.door == "pointers":
-        start = _native.NULL, _native.NULL, 0, _native.IDENTITY
+        start = native.NULL, native.NULL, 0, native.IDENTITY
         return Kernel(partial(kernels.gemm, *words, *start, case.threads), lambda: out)
     run = partial(kernels.roofline_gemm, REPEATS, *words, case.threads)
     return Kernel(run, lambda: out, REPEATS)

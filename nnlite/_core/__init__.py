@@ -1,0 +1,1 @@
+"""What everything stands on: the build, the door to C, argument checks, settings, atomic files."""

@@ -1,0 +1,1 @@
+"""Are derivatives right: gradcheck, differences, reports, the place where NaN began."""

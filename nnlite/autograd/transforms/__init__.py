@@ -1,0 +1,1 @@
+"""Derivatives as functions: vjp, jvp, jacobian, hvp, hessian."""

@@ -1,0 +1,1 @@
+"""The command line: nnlite demo, train, predict, bench, info."""
