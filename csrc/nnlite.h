@@ -65,7 +65,8 @@ enum nnl_rule_flags {
     NNL_DECOUPLED = 2, /* weight decay shrinks the weights and stays out of the gradient */
     NNL_NESTEROV = 4,  /* SGD */
     NNL_AMSGRAD = 8,   /* Adam */
-    NNL_CENTERED = 16  /* RMSprop */
+    NNL_CENTERED = 16, /* RMSprop */
+    NNL_EPS_HAT = 32   /* Adam: eps beside the root of the second moment before its correction */
 };
 
 /* An optimiser: its rule, its settings, and the running scalars of its state. Before the first step
@@ -101,10 +102,14 @@ typedef struct {
 /* Rows to learn from or to measure on. */
 typedef struct {
     int64_t rows, source;  /* rows to go through, in all or by an order; rows that there are */
-    const void *input;     /* [source, inputs of the first layer] */
+    const void *input;     /* [source, inputs of the first layer]; of sparse rows: their values */
     const void *target;    /* int64_t [source], or [source, outputs of the last layer] */
     const void *weight;    /* [source] [OPTIONAL] */
     const int64_t *subset; /* [rows] [OPTIONAL]: numbers of the rows that count, for training */
+    /* Sparse rows (CSR): row i has its values, and their columns, at starts[i] .. starts[i + 1] - 1;
+     * values of one column are added up, in this order. */
+    const void *starts, *columns; /* [source + 1], [starts[source]] [OPTIONAL] */
+    int32_t index_bytes, unused;  /* of starts and columns: int32_t (4) or int64_t (8) */
 } nnl_data;
 
 /* Sums over the batches of one pass through some data. */
@@ -112,6 +117,28 @@ typedef struct {
     double loss, weight;      /* the mean loss is loss / weight; a summed loss is loss alone */
     int64_t correct, counted; /* rows classified right, of so many */
 } nnl_sums;
+
+/* The figure of an epoch by which a run ends early. */
+enum nnl_figure {
+    NNL_FIGURE_LOSS = 1,    /* offset + factor x the mean loss; NaN where that is not finite */
+    NNL_FIGURE_ACCURACY = 2 /* rows classified right, of those that count */
+};
+
+/* When a run ends early: after `patience` epochs in a row without improvement. An improvement exceeds the
+ * best figure so far by more than min_delta. With `lenient` min_delta is enough, NaN is no failure, any
+ * gain makes a new best figure, and only one more epoch than `patience` ends the run. */
+typedef struct {
+    int32_t figure, held_out, larger, lenient; /* enum nnl_figure; 1: of the rows held out; ... */
+    double offset, factor, min_delta;
+    double best;      /* [INOUT] infinite, the worst way, at first */
+    int64_t patience; /* epochs */
+    int64_t wait;     /* [INOUT] epochs in a row without improvement */
+    int64_t epoch;    /* [INOUT] of the best figure; -1 while there is none */
+    int32_t stopped;  /* [OUT] 1: the last epoch has ended the run */
+    int32_t unused;
+    void *
+        best_weights; /* [OUT] [OPTIONAL] of all segments, one after the other, at the best figure */
+} nnl_stopping;
 
 /* How long a row takes with its batch shared by threads, and layer by layer; kept by Training_run. */
 typedef struct {
@@ -191,10 +218,18 @@ typedef struct {
     nnl_program *forward, *measure;               /* [OPTIONAL] */
     int64_t input_size, output_size, target_size; /* elements of a row; target_size 0: a class */
     int32_t reduction;                            /* enum nnl_reduction */
-    int32_t unused;
+    int32_t by_rows;      /* 1: sums take each batch's mean by its rows, not by their weight */
     int64_t ignore_index; /* rows of this class do not count */
+    int32_t binary; /* 1: a row of targets 0 and 1 is right where outputs above 0 meet the 1s */
+    int32_t unused;
     int64_t segment_count;
     nnl_segment *segments;
+    const double
+        *penalties; /* [segment_count] [OPTIONAL]: the loss of a batch has penalty / 2 ||w||^2
+                              * over its rows' weight besides, and weight_decay is set to that */
+    double penalty_factor;  /* of that term in the sums */
+    double penalty;         /* [BUFFER] of the batch */
+    nnl_stopping *stopping; /* [OPTIONAL] */
     nnl_optimizer *optimizer;
     void *input, *target, *weight; /* [BUFFER] one gathered batch */
     int64_t *index;                /* [BUFFER] [batch] */
@@ -205,6 +240,8 @@ typedef struct {
     void *order;                   /* [OPTIONAL] [data.rows]: of the rows, or of the subset; */
     int32_t order_bytes;           /* ... uint32_t (4) or int64_t (8) */
     int32_t shuffle;               /* 1: each epoch writes a new order from (seed, epoch) */
+    int64_t order_step;  /* numbers from one epoch's order to the next one's; 0: one for all */
+    int64_t orders_done; /* [BUFFER] epochs that ended in this run */
     uint64_t seed;
     int64_t epoch, position; /* the next batch: its epoch and its number in it */
     /* One run: */

@@ -3,6 +3,7 @@
  * m = m + (1 - beta1) (g - m)           state[0], the mean of the gradients
  * v = beta2 v + (1 - beta2) g^2         state[1], the mean of their squares
  * w = shrink w - lr / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + eps)
+ * With NNL_EPS_HAT eps stands beside sqrt(v), as in the form of the paper's section 2, last paragraph.
  * t is the number of the step from 1; shrink is 1, or 1 - lr decay for AdamW. AMSGrad divides by
  * the largest v so far, state[2].
  * Source: Kingma, Ba, "Adam", ICLR 2015, algorithm 1; Loshchilov, Hutter, "Decoupled Weight Decay
@@ -48,7 +49,7 @@ void NNL_(adam_step)(int64_t count, T_(update) *u, const nnl_optimizer *o, int t
     u->fresh1 = (real)(1 - o->beta1);
     u->fresh2 = (real)(1 - o->beta2);
     u->beta2 = (real)o->beta2;
-    u->eps = (real)o->eps;
+    u->eps = (real)(o->flags & NNL_EPS_HAT ? o->eps / sqrt(1 - o->power2) : o->eps);
     T_(start_means)(u, u->fresh1, u->fresh2);
     nnl_parallel_for(count, NNL_GRAIN_RULE, threads,
                      o->flags & NNL_AMSGRAD ? T_(amsgrad) : T_(adam), u);

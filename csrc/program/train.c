@@ -53,13 +53,16 @@ typedef struct {
     const void *target;
 } T_(batch);
 
+#include "program/sparse.h"
+
 /* Numbers [row, row + N) of the order, in the subset where there is one, to t->index; false where
  * one is out of range. */
 static bool T_(take_order)(nnl_training *t, int64_t row, int64_t N) {
     const nnl_data *d = &t->data;
+    int64_t first = row + t->orders_done * t->order_step;
     for (int64_t i = 0; i < N; i++) {
-        int64_t at = t->order_bytes == 4 ? ((const uint32_t *)t->order)[row + i]
-                                         : ((const int64_t *)t->order)[row + i];
+        int64_t at = t->order_bytes == 4 ? ((const uint32_t *)t->order)[first + i]
+                                         : ((const int64_t *)t->order)[first + i];
         if (d->subset && (at < 0 || at >= d->rows)) {
             t->bad_row = i;
             return false;
@@ -84,7 +87,9 @@ static int T_(begin_batch)(nnl_training *t, int64_t row, T_(batch) *b) {
         b->input = (const real *)d->input + row * t->input_size;
         b->weight = d->weight ? (const real *)d->weight + row : NULL;
         b->target = T_(target_at)(t, d, row);
-        return NNL_OK;
+        if (!d->starts) return NNL_OK;
+        b->input = t->input;
+        return T_(densify)(d, t->input_size, b->N, row, NULL, t->input);
     }
     const int64_t *order = d->subset + row;
     if (t->order) {
@@ -108,6 +113,7 @@ static int T_(begin_batch)(nnl_training *t, int64_t row, T_(batch) *b) {
         }
     }
     if (status != NNL_OK) return status;
+    if (d->starts) return T_(densify)(d, t->input_size, b->N, 0, order, t->input);
     return NNL_(gather_rows)(b->N, t->input_size, d->source, d->input, order, t->input,
                              &t->bad_row);
 }
@@ -122,13 +128,26 @@ static bool T_(counts)(const nnl_training *t, const real *loss) {
 static void T_(add_sums)(const nnl_training *t, int64_t N, const void *target, const real *loss,
                          int64_t correct, nnl_sums *sums) {
     bool mean = t->reduction == NNL_MEAN;
-    double counted = mean ? (double)loss[0] * (double)loss[1] : (double)loss[0];
+    double share = t->by_rows ? (double)N : (double)loss[1];
+    double counted = mean ? (double)loss[0] * share : (double)loss[0];
     if (T_(counts)(t, loss)) sums->loss += counted;
-    sums->weight += (double)loss[1];
+    sums->weight += share;
     sums->correct += correct;
+    if (t->target_size) sums->counted += t->binary ? N : 0;
     for (int64_t i = 0; !t->target_size && i < N; i++) {
         sums->counted += ((const int64_t *)target)[i] != t->ignore_index;
     }
+}
+
+/* Rows whose outputs are above 0 where the targets are. */
+static int64_t T_(correct_labels)(int64_t N, int64_t K, const real *output, const real *target) {
+    int64_t correct = 0;
+    for (int64_t i = 0; i < N; i++) {
+        int64_t k = 0;
+        while (k < K && (output[i * K + k] > 0) == (target[i * K + k] > 0)) k++;
+        correct += k == K;
+    }
+    return correct;
 }
 
 /* Rows of the output that are right; 0 where targets are no classes. */
@@ -137,6 +156,8 @@ static int64_t T_(correct_rows)(const nnl_training *t, int64_t N, const real *ou
     int64_t correct = 0;
     if (!t->target_size) {
         NNL_(count_correct)(N, t->output_size, output, target, t->ignore_index, &correct);
+    } else if (t->binary) {
+        correct = T_(correct_labels)(N, t->output_size, output, target);
     }
     return correct;
 }
@@ -167,6 +188,8 @@ static void T_(take_loss)(const nnl_program *p, int64_t N, const real *weight, r
 
 #include "program/share.inc"
 
+#include "program/stopping.h"
+
 /* Calls [first, last) with all rows at once; a large weight is updated at once, where `next` is
  * given. */
 static int T_(alone_calls)(const nnl_training *t, nnl_program *p, int64_t first, int64_t last,
@@ -192,6 +215,7 @@ static int T_(finish_batch)(nnl_training *t, T_(team) *m, const T_(batch) *b, nn
                (size_t)(b->N * t->output_size) * sizeof(real));
     }
     T_(add_sums)(t, b->N, b->target, loss, T_(correct_rows)(t, b->N, output, b->target), sums);
+    sums->loss += t->by_rows ? t->penalty * ((double)b->N / (double)loss[1]) : t->penalty;
     if (!T_(counts)(t, loss)) return NNL_OK;
     int status = early ? NNL_OK
                        : NNL_(optimizer_begin)(t->segment_count, t->segments, t->optimizer, next,
@@ -239,6 +263,9 @@ static int T_(learn)(nnl_training *t, T_(team) *m, const T_(batch) *b, nnl_sums 
     bool counts = T_(counts)(t, loss);
     t->last_loss = counts ? (double)loss[0] : 0;
     bool finite = !counts || loss[0] - loss[0] == 0;
+    t->penalty = 0;
+    if (counts && t->penalties) status = T_(penalise)(t, (double)loss[1], threads);
+    if (status != NNL_OK) return status;
     bool early = counts && finite && T_(has_early)(t, p, b->N);
     nnl_optimizer next;
     double factor = 1;
@@ -286,6 +313,24 @@ static int T_(train_batch)(nnl_training *t, nnl_sums *sums, const double *rate, 
     return status;
 }
 
+/* The outputs for rows [row, row + N) of some data, to t->held_output. */
+static int T_(outputs_of)(nnl_training *t, const nnl_data *data, int64_t row, int64_t N,
+                          int threads) {
+    if (!data->starts) {
+        const real *input = (const real *)data->input + row * t->input_size;
+        return NNL_(Program_predict)(t->forward, N, input, t->held_output, threads);
+    }
+    int status = NNL_OK;
+    for (int64_t i = 0; i < N && status == NNL_OK; i += t->batch) {
+        int64_t n = nnl_min(t->batch, N - i);
+        status = T_(densify)(data, t->input_size, n, row + i, NULL, t->input);
+        if (status != NNL_OK) return status;
+        status = NNL_(Program_predict)(t->forward, n, t->input,
+                                       (real *)t->held_output + i * t->output_size, threads);
+    }
+    return status;
+}
+
 NNL_API int NNL_(Training_evaluate)(nnl_training *t, const nnl_data *data, nnl_sums *sums,
                                     int threads) {
     nnl_sums found = {0};
@@ -300,9 +345,7 @@ NNL_API int NNL_(Training_evaluate)(nnl_training *t, const nnl_data *data, nnl_s
         const void *target = T_(target_at)(t, data, row);
         const real *weight = data->weight ? (const real *)data->weight + row : NULL;
         const real *output = t->held_output;
-        int status =
-            NNL_(Program_predict)(t->forward, N, (const real *)data->input + row * t->input_size,
-                                  t->held_output, threads);
+        int status = T_(outputs_of)(t, data, row, N, threads);
         if (status != NNL_OK) return status;
         T_(bind)(p, output, target, weight);
         status = NNL_(run_calls)(p, 0, p->count, p->table, 0, N, N, threads);
@@ -319,6 +362,7 @@ NNL_API int NNL_(Training_evaluate)(nnl_training *t, const nnl_data *data, nnl_s
 /* One network's batches; an epoch that ends is evaluated, and the next begins. */
 static int T_(train)(nnl_training *t, int threads) {
     int64_t batches = nnl_ceil_div(t->data.rows, t->batch), ended = 0;
+    t->orders_done = 0;
     for (t->done = 0; t->done < t->todo; t->done++) {
         if (t->position == 0 && t->shuffle) {
             int status = nnl_random_permutation(t->data.rows, t->order, t->order_bytes, t->seed,
@@ -338,6 +382,11 @@ static int T_(train)(nnl_training *t, int threads) {
         }
         t->position = 0;
         t->epoch++;
+        t->orders_done++;
+        if (t->stopping && T_(stops)(t, &t->sums[ended], &t->held_sums[ended])) {
+            t->done++;
+            return NNL_OK;
+        }
         ended++;
     }
     return NNL_OK;
@@ -371,7 +420,9 @@ static bool T_(training_ok)(const nnl_training *t) {
         }
     }
     for (int i = 0; i < 2; i++) {
-        if (!nnl_size_ok(sets[i]->source, t->input_size, sizeof(real)) ||
+        if (!nnl_size_ok(sets[i]->starts ? t->batch : sets[i]->source, t->input_size,
+                         sizeof(real)) ||
+            (sets[i]->starts && (!sets[i]->columns || !t->input)) ||
             !nnl_size_ok(sets[i]->source, nnl_max(t->target_size, 1), sizeof(double))) {
             return false;
         }

@@ -6,13 +6,14 @@ import importlib
 from typing import Any
 
 
-def require(module: str, extra: str, operation: str) -> Any:
+def require(module: str, extra: str, operation: str, distribution: str | None = None) -> Any:
     """The module, imported.
 
     Args:
         module: its name; the package is what stands before the first dot.
         extra: the one of nnlite's optional dependencies that installs it.
         operation: for the message.
+        distribution: the package's name for pip, where that is another one.
 
     Raises:
         ImportError: it is not installed, or cannot be imported.
@@ -23,5 +24,5 @@ def require(module: str, extra: str, operation: str) -> Any:
         package = module.partition(".")[0]
         raise ImportError(
             f"{operation}: needs {package} ({error}); install it with: pip install "
-            f"'nnlite[{extra}]' (or pip install {package})"
+            f"'nnlite[{extra}]' (or pip install {distribution or package})"
         ) from error

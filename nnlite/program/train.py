@@ -15,6 +15,7 @@ from .._core import check as _check
 from .._core import native
 from .._core.config import _State
 from ..autograd.node import Unsupported, tick
+from ..data.sparse import SparseRows
 from ..nn.losses import Loss
 from ..nn.module import PREDICT_ROWS, Module
 from ..nn.parameter import aligned_zeros
@@ -183,21 +184,33 @@ class Program:
 
         Args:
             order: numbers of rows, uint32 or int64; with `shuffle` room for them, which every epoch
-                fills anew.
+                fills anew; (epochs, rows) for one of each epoch of a run.
                 None: the rows as they lie.
             subset: (n,) int64: only these rows count, and an order is one of these.
         """
         t, pointer = self.training, native.pointer
         rows = len(data.x) if subset is None else len(subset)
-        t.data.rows = rows if order is None else len(order)
+        t.data.rows = rows if order is None else order.shape[-1]
         t.data.source = len(data.x)
-        t.data.input, t.data.target = pointer(data.x), pointer(data.y)
+        self._point_at(t.data, data.x)
+        t.data.target = pointer(data.y)
         t.data.weight = native.NULL if data.weight is None else pointer(data.weight)
         t.data.subset = native.NULL if subset is None else pointer(subset)
         t.order = native.NULL if order is None else pointer(order)
         t.order_bytes = 0 if order is None else order.itemsize
         t.shuffle, t.seed = shuffle, seed
+        t.order_step = 0 if order is None or order.ndim == 1 else order.shape[1]
         self._bound: tuple[Any, ...] = (data.y, data, order, subset)
+
+    def _point_at(self, target: Any, x: Any) -> None:
+        """The rows of some data for C."""
+        pointer = native.pointer
+        target.starts = target.columns = native.NULL
+        if not isinstance(x, SparseRows):
+            target.input = pointer(x)
+            return
+        target.input, target.index_bytes = pointer(x.values), x.starts.itemsize
+        target.starts, target.columns = native.address(x.starts), native.address(x.columns)
 
     def hold_out(self, data: Rows | None) -> None:
         """The rows to measure on after each epoch."""
@@ -208,7 +221,8 @@ class Program:
 
     def _measured(self, target: Any, data: Rows) -> None:
         pointer = native.pointer
-        target.input, target.target = pointer(data.x), pointer(data.y)
+        self._point_at(target, data.x)
+        target.target = pointer(data.y)
         target.weight = native.NULL if data.weight is None else pointer(data.weight)
         target.rows = target.source = len(data.x)
         rows = min(len(data.x), PREDICT_ROWS)
@@ -402,6 +416,7 @@ class Program:
         if not self._steps_alone:  # what a run of another kind has left
             t, null = self.training, native.NULL
             t.data.weight, t.data.subset = null, null
+            t.data.starts = null
             t.order, t.shuffle, t.outputs, t.rates = null, 0, null, null
             t.held_out.rows = 0
             t.sums = self._unread
