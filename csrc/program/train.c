@@ -53,7 +53,7 @@ typedef struct {
     const void *target;
 } T_(batch);
 
-#include "program/sparse.h"
+#include "program/sparse.inc"
 
 /* Numbers [row, row + N) of the order, in the subset where there is one, to t->index; false where
  * one is out of range. */
@@ -188,7 +188,7 @@ static void T_(take_loss)(const nnl_program *p, int64_t N, const real *weight, r
 
 #include "program/share.inc"
 
-#include "program/stopping.h"
+#include "program/stopping.inc"
 
 /* Calls [first, last) with all rows at once; a large weight is updated at once, where `next` is
  * given. */
