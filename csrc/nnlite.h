@@ -201,9 +201,10 @@ typedef struct {
     int32_t input, target, weight; /* of the batch; weight [rows] */
     int32_t output, loss;          /* loss [1], or [2] with the weight of the rows */
     int32_t weighed;               /* 1: loss [2] */
-    int32_t unused;
-    int64_t mark; /* of a step: the call behind the loss */
-    void **room;  /* [BUFFER] [16, buffers] where threads may share a batch, or NULL */
+    int32_t gradient; /* of the input: of a module's pass, whose target is that of the output */
+    int64_t mark;     /* of a step: the call behind the loss; of a pass: behind its output */
+    int64_t rest;     /* of a pass: behind this call only the gradient of the input is computed */
+    void **room;      /* [BUFFER] [16, buffers] where threads may share a batch, or NULL */
     const int64_t *fixed_bytes; /* [buffers]: of its own memory that has no rows */
     const uint8_t *own; /* [buffers]: 1 for memory of the program, 0 for what is bound to it */
 } nnl_program;
@@ -473,6 +474,17 @@ int NNL_(sum)(int64_t outer, int64_t n, int64_t inner, const real *input, real *
 /* output [OUT] [N, ...] of a program with a bound input and output; it runs in memory of its own. */
 int NNL_(Program_predict)(const nnl_program *program, int64_t N, const real *input, real *output,
                           int threads);
+
+/* A module's pass: input [N, width of the first], output [OUT] [N, width of the last]. The program's
+ * own memory keeps what backward needs, but for input and output, which it is given again. */
+int NNL_(Program_forward)(const nnl_program *program, int64_t N, const real *input, real *output,
+                          int threads);
+
+/* The backward of that pass: gradOutput [N, width of the last], gradInput [OUT] [N, width of the first]
+ * [OPTIONAL]; adds to the gradients of the parameters. */
+int NNL_(Program_backward)(const nnl_program *program, int64_t N, const real *input,
+                           const real *output, const real *gradOutput, real *gradInput,
+                           int threads);
 
 /* Runs all calls of a program on a batch of `rows` rows. */
 int NNL_(Program_run)(const nnl_program *program, int64_t rows, int threads);

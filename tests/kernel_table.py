@@ -205,6 +205,8 @@ OUTSIDE = {
     "cpu_supports": "a fact of the processor: test_build.py",
     "roofline_fma": "counts what this build's vectors do, so builds differ: test_bench.py",
     "Optimizer_update": "takes segments and structs: every rule in test_rules.py",
+    "Program_backward": "takes calls: test_passes.py",
+    "Program_forward": "takes calls: test_passes.py",
     "Program_predict": "takes calls: test_calls_layers.py",
     "Program_run": "takes calls: test_calls.py",
     "Training_run": "takes a whole network: test_program.py",

@@ -187,8 +187,8 @@ class Residual(nn.Module):
 class Doubled(nn.Linear):
     """2 (x W + b), by the steps that forward and backward are made of."""
 
-    def _run(self, x, keep, activation=None):
-        return 2 * super()._run(x, keep, activation)
+    def _run(self, x, keep):
+        return 2 * super()._run(x, keep)
 
     def _grad(self, saved, grad_output, want_input):
         return super()._grad(saved, 2 * grad_output, want_input)

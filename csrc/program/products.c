@@ -88,7 +88,8 @@ int NNL_(op_gemm)(const nnl_work *w) {
     s.a_step = call->slot[NNL_A].stride;
     s.b_step = call->slot[NNL_B].stride;
     s.c_step = call->slot[NNL_OUT].stride;
-    if (s.sums && s.n > 0) memset(s.sums, 0, (size_t)s.n * sizeof(real));
+    if (s.sums && s.n > 0 && !(s.mode & NNL_ACCUMULATE))
+        memset(s.sums, 0, (size_t)s.n * sizeof(real));
     return T_(run_stack)(w->size[0], &s);
 }
 

@@ -72,11 +72,11 @@ static bool call_ok(const nnl_call *c, const nnl_program *p, int64_t rows) {
 bool nnl_program_ok(const nnl_program *p, int64_t rows) {
     if (p->count < 0 || p->buffers < 0 || p->counter_count < 0 || rows < 0) return false;
     if (p->checked && *p->checked > rows) return true;
-    const int32_t ends[] = {p->input, p->target, p->weight, p->output, p->loss};
-    for (int i = 0; i < 5 && p->count > 0; i++) {
+    const int32_t ends[] = {p->input, p->target, p->weight, p->output, p->loss, p->gradient};
+    for (int i = 0; i < 6 && p->count > 0; i++) {
         if (ends[i] < -1 || ends[i] >= p->buffers) return false;
     }
-    if (p->mark < 0 || p->mark > p->count) return false;
+    if (p->mark < 0 || p->mark > p->count || p->rest < 0 || p->rest > p->count) return false;
     for (int64_t i = 0; i < p->count; i++) {
         if (!call_ok(&p->calls[i], p, rows)) return false;
     }

@@ -7,7 +7,6 @@ from typing import Any
 from .. import autograd
 from .._core import check
 from ..autograd.tensor import Tensor
-from ._formula import Formula
 from .module import Module
 from .parameter import gather
 
@@ -29,7 +28,7 @@ def _require_modules(name: str, modules: tuple[Any, ...]) -> None:
             )
 
 
-class Residual(Formula):
+class Residual(Module):
     """A module with a way around it: y = x + f(x), dx = dy + (dy through f).
 
     Args:
@@ -60,7 +59,7 @@ class Residual(Formula):
         return repr(self.module)
 
 
-class Concat(Formula):
+class Concat(Module):
     """Modules side by side: y = [f_1(x), f_2(x), ...], the outputs joined along an axis.
 
     dx is the sum of what comes back through each. `Concat(Identity(), f)` keeps x beside f(x).

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from .. import autograd, ops
+from .. import autograd
 from .._core import check
 from .._core.config import next_stream
 from ..autograd.node import RECORD, state
@@ -35,6 +33,7 @@ class Dropout(Module):
     prevent neural networks from overfitting", Journal of Machine Learning Research 15 (2014).
     """
 
+    _operation = "dropout"
     recorded = ("p", "seed", "stream")
 
     def __init__(self, p: float = 0.5) -> None:
@@ -43,16 +42,7 @@ class Dropout(Module):
         self.stream = stream % STREAMS
         self.step = 0
 
-    def _run(self, x: np.ndarray, keep: bool) -> np.ndarray:
-        if not keep:
-            check.floats("Dropout", "x", x)
-            return x.copy()
-        y, mask = ops.Dropout.forward(x, self.p, self.seed, self.stream, self.step)
-        self.step = (self.step + 1) % STEPS
-        self._keep((y.shape, y.dtype, mask))
-        return y
-
-    def _graph(self, x: Any) -> Any:
+    def _formula(self, x: Any) -> Any:
         if not self.training:
             return x
         if state.mode & RECORD:
@@ -61,18 +51,6 @@ class Dropout(Module):
         y = autograd.dropout(x, self.p, self.seed, self.stream, self.step)
         self.step = (self.step + 1) % STEPS
         return y
-
-    def _check_grad(self, saved: Any, grad_output: np.ndarray) -> None:
-        shape, dtype, _ = saved
-        check.array("Dropout.backward", "grad_output", grad_output, dtype)
-        if grad_output.shape != shape:
-            raise ValueError(
-                f"Dropout.backward: grad_output: expected the shape of the output of forward, "
-                f"{shape}, got {grad_output.shape}"
-            )
-
-    def _grad(self, saved: Any, grad_output: np.ndarray, want_input: bool) -> Any:
-        return ops.Dropout.grad_input(saved[2], grad_output) if want_input else None
 
     def extra_state(self) -> dict[str, int]:
         """What the next masks depend on: seed, stream and step."""

@@ -8,7 +8,6 @@ from typing import Any
 from .. import autograd, functional
 from .._core import check
 from ..autograd.tensor import Tensor
-from ._formula import Formula
 from .module import Module
 
 
@@ -19,7 +18,7 @@ def _named(place: str, name: str) -> Any:
     return found if str(getattr(found, "__module__", "")).startswith("nnlite.") else None
 
 
-class Lambda(Formula):
+class Lambda(Module):
     """A function as a module: y = function(x), with the gradient that its graph gives.
 
         nn.Sequential(nn.Linear(4, 8), nn.Lambda(lambda x: x * x), nn.Linear(8, 1))
@@ -48,6 +47,10 @@ class Lambda(Formula):
 
     def _formula(self, x: Tensor) -> Any:
         return self.function(x)
+
+    @property
+    def _runs_user_code(self) -> bool:  # type: ignore[override]
+        return not getattr(self.function, "__module__", "").startswith("nnlite.")
 
     def config(self) -> dict[str, Any]:
         name = getattr(self.function, "__name__", "")

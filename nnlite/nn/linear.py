@@ -8,7 +8,6 @@ import numpy as np
 
 from .. import autograd
 from .._core import check
-from ..ops import Linear as LinearOp
 from .init import INITIALISERS
 from .module import Module
 from .parameter import Parameter, gather
@@ -82,46 +81,21 @@ class Linear(Module):
             "init": self.init,
         }
 
-    def _run(self, x: np.ndarray, keep: bool, activation: str | None = None) -> np.ndarray:
-        bias = None if self.bias is None else self.bias._data
-        y, saved = LinearOp.forward(x, self.weight._data, bias, activation)
-        if keep:
-            self._keep(saved)
-        return y
-
-    def _graph(self, x: Any) -> Any:
-        if type(self)._run is not Linear._run:
-            return super()._graph(x)
+    def _formula(self, x: Any) -> Any:
         return autograd.linear(x, self.weight, self.bias)
 
-    def _check_grad(self, saved: np.ndarray, grad_output: np.ndarray) -> None:
-        LinearOp.check_grad(saved, grad_output, self.weight._data)
+    def _check_input(self, x: Any) -> None:
+        check.array("linear", "x", x, self.weight.dtype)
 
-    def _grad(
-        self,
-        saved: np.ndarray,
-        grad_output: np.ndarray,
-        want_input: bool,
-        activation: str | None = None,
-    ) -> Any:
-        weight, bias = self.weight, self.bias
-        grad_input = None
-        if want_input:
-            grad_input = LinearOp.grad_input(saved, grad_output, weight._data, activation)
-        LinearOp.acc_grad_parameters(
-            saved, grad_output,
-            weight._grad if weight._requires_grad else None,
-            bias._grad if bias is not None and bias._requires_grad else None,
-        )  # fmt: skip
-        return grad_input
-
-    def _backward_through(
-        self, grad_output: np.ndarray, activation: Module, fits: bool
-    ) -> np.ndarray:
-        """Backward of this layer and of the activation that made its input, in one kernel."""
-        saved = self._take() if fits else self._take_for(grad_output)
-        activation._drop()
-        return self._grad(saved, grad_output, True, activation.fused)  # type: ignore[attr-defined]
+    def _check_grad(self, saved: Any, grad_output: np.ndarray) -> None:
+        rows, features = saved.shape
+        operation = "Linear.backward"
+        check.matrix(operation, "grad_output", grad_output, saved.dtype, features, "features")
+        if len(grad_output) != rows:
+            raise ValueError(
+                f"{operation}: grad_output has {len(grad_output)} rows, the input of forward had "
+                f"{rows}; pass the gradient for that batch"
+            )
 
     def _describe(self) -> str:
         bias = "" if self.bias is not None else ", bias=False"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -14,10 +14,11 @@ from .._core.dtypes import NAMES
 from .._core.names import MODULE, Named
 from .._core.settings import settings
 from ..autograd.inspect.blocks import in_block
-from ..autograd.node import RECORD, no_grad, state
+from ..autograd.node import RECORD, enable_grad, no_grad, state
 from ..autograd.operation import as_tensor, on_graph
-from ..autograd.tensor import wrap
+from ..autograd.tensor import Tensor, wrap
 from ._graph import module_call
+from ._pending import Graph, Pending, leaf_of
 from .parameter import Parameter, gather
 
 if TYPE_CHECKING:
@@ -29,7 +30,12 @@ PREDICT_ROWS = 4096  # rows of one chunk of predict, unless told otherwise
 _HOLDERS = (list, tuple, dict, set, frozenset, deque)
 
 # Attributes that hold no parts: what forward keeps, what is recorded, names of buffers.
-_INNER = frozenset({"_saved", "_forwards", "_program", "_refused", "_plan", "_buffers"})
+_INNER = frozenset({"_saved", "_forwards", "_program", "_refused", "_pass", "_kind", "_buffers"})
+
+# What a class of the user may define anew: no program of the library's code stands for it then.
+_STEPS = (
+    "__call__", "forward", "backward", "_run", "_grad", "_graph", "_formula", "_check_grad",
+)  # fmt: skip
 
 
 class Structure:
@@ -42,12 +48,16 @@ class Structure:
 class Module(Named):
     """A function with parameters.
 
-    A subclass sets Parameters and Modules as attributes and either combines other modules in
-    `forward` and `backward`, or defines the three steps that these two are made of:
-    `_run(x, keep)` computes the output and, when `keep` is true, calls `_keep` with what backward
-    needs; `_grad(saved, grad_output)` returns the gradient of the input and adds to the gradients
-    of the parameters; `_check_grad(saved, grad_output)` refuses a gradient that does not fit,
-    before anything is changed.
+    A subclass sets Parameters and Modules as attributes and defines one of
+    `forward(x)` on Tensors, by operators and functions of nnlite, with the gradient of its graph;
+    `forward(x)` and `backward(grad_output)` on arrays;
+    `_run(x, keep)`, which computes the output of an array and, when `keep` is true, calls `_keep`
+    with what backward needs; and `_grad(saved, grad_output, want_input)`, which returns the
+    gradient of the input and adds to those of the parameters; perhaps also
+    `_check_grad(saved, grad_output)`, which refuses a gradient before anything is changed.
+    The library's own layers define `_formula(x)` on Tensors. An array takes the same way: by a
+    program of forward and backward (nnlite/program/passes.py), one call of C each; or by the graph,
+    where there is no program.
 
     In training mode every forward keeps what its backward needs. Backward belongs to exactly one
     forward: when two forwards ran since the last backward, it cannot know which is meant, and
@@ -61,9 +71,18 @@ class Module(Named):
     _forwards = 0  # forwards since the last backward
     _program: Any = None  # of predict
     _refused: Any = None  # the rows last found to have no program
+    _pass: Any = None  # the program of forward and backward
+    _kind: Any = None  # the rows for which one was last looked for
+    _written = False  # whether a class of the user defines `_run` or `_grad`
+    _runs_user_code = False  # whether its formula calls what the user wrote
+    _operation: ClassVar[str] = ""  # in messages; the name of the class unless it is given
     recorded: tuple[str, ...] = ()  # settings that a program holds, and that may change
     _unnamed = ""  # first word of children's names that the names of their parameters leave out
     _buffers: dict[str, bool] = {}  # name -> whether files hold it  # noqa: RUF012
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls._written = not (_is_ours(cls._run) and _is_ours(cls._grad))
 
     def __setattr__(self, name: str, value: Any) -> None:
         before = vars(self).get(name)
@@ -80,6 +99,8 @@ class Module(Named):
                     before._lost = f"{type(self).__name__}.{name}"
 
     def __call__(self, *args: Any, **named: Any) -> Any:
+        if len(args) == 1 and not named and type(args[0]) is np.ndarray:
+            return self.forward(args[0])  # the usual case
         try:
             for x in args:
                 if type(x) is not np.ndarray and on_graph(x):
@@ -107,12 +128,30 @@ class Module(Named):
             TypeError, ValueError: dtype or shape do not fit; nothing is kept then.
         """
         if type(x) is not np.ndarray and on_graph(x):
-            return self._graph(as_tensor(x))
-        return self._run(x, self.training)
+            return self._graph(x if type(x) is Tensor else as_tensor(x))
+        if self.training:
+            return self._run(x, True)
+        usual = type(self).forward is Module.forward and type(x) is np.ndarray and x.flags.carray
+        return self._infer(x) if usual else self._run(x, False)
 
-    def _graph(self, x: Any) -> Any:
-        """The output of a Tensor; by default `_run` and `_grad` as one call of the graph."""
-        return module_call(self, x)
+    def _formula(self, x: Tensor) -> Any:
+        """The output of a Tensor, by operations of nnlite.autograd."""
+        raise TypeError(f"{type(self).__name__} must define forward and backward, or _run, _grad")
+
+    def _graph(self, x: Tensor) -> Any:
+        """The output of a Tensor; by `_run` and `_grad` as one call where a class defines them."""
+        if self._written:
+            return module_call(self, x)
+        y = self._formula(x)
+        return y if type(y) is Tensor else self._checked(y)
+
+    def _checked(self, y: Any) -> Tensor:
+        if not on_graph(y):
+            raise TypeError(
+                f"{self!r}: expected it to compute a Tensor from x, got {check.describe(y)}; "
+                "compute with operators, methods of Tensors and functions of nnlite"
+            )
+        return as_tensor(y)
 
     def backward(self, grad_output: np.ndarray) -> np.ndarray:
         """The gradient of the input; adds to `parameter.grad`.
@@ -129,7 +168,79 @@ class Module(Named):
     # The steps of forward and backward.
 
     def _run(self, x: np.ndarray, keep: bool) -> np.ndarray:
-        raise TypeError(f"{type(self).__name__} must define forward and backward, or _run, _grad")
+        if not keep:
+            return self._values(x)
+        program = self._pass
+        if program is None or not program.takes(x) or not program.current():
+            program = self._recorded(x)
+        if program is None:
+            return self._step(x)
+        y, saved = program.forward(x)
+        self._keep(saved)
+        return y
+
+    def _recorded(self, x: np.ndarray) -> Any:
+        """The program of forward and backward for such rows, or None.
+
+        It is recorded at first sight where there are parameters, whose gradients go on from what is
+        there by the same kernel every time; else at the second.
+        """
+        if type(x) is not np.ndarray or not x.flags.carray or not x.size:
+            return None
+        own, kind = vars(self), (Structure.token, x.dtype, x.shape[1:])
+        program = self._pass
+        changed = program is not None and program.takes(x)
+        seen = self._kind == (kind, True) and not changed
+        if seen or (self._kind != (kind, False) and not changed and self._dtype() is None):
+            own["_kind"] = kind, seen
+            return None
+        own["_kind"] = kind, True
+        own["_pass"] = _pass_of(self, x)
+        return self._pass
+
+    def _step(self, x: np.ndarray, call: Any = None, want_input: bool = True) -> np.ndarray:
+        """The output by the graph of a call on a Tensor, which is kept."""
+        self._check_input(x)
+        leaf = leaf_of(x) if want_input else wrap(x)
+        with enable_grad():
+            out = self._in_mode(True, call, leaf)
+        if type(out) is not Tensor:
+            raise TypeError(
+                f"{type(self).__name__}.forward: expected it to return a Tensor computed from x, "
+                f"got {check.describe(out)}; compute with Tensors throughout, or define "
+                "backward() too"
+            )
+        self._keep(Graph(self, leaf, out))
+        return _array_of(out, x)
+
+    def _values(self, x: np.ndarray, call: Any = None) -> np.ndarray:
+        """The output of a call on a Tensor, of which nothing is kept."""
+        self._check_input(x)
+        with no_grad():
+            y = self._in_mode(False, call, wrap(x))
+        found = as_tensor(y) if on_graph(y) else y
+        if not isinstance(found, (Tensor, np.ndarray)):
+            raise TypeError(
+                f"{type(self).__name__}.forward: expected it to return a Tensor, got "
+                f"{check.describe(found)}"
+            )
+        return _array_of(found, x)
+
+    def _in_mode(self, training: bool, call: Any, x: Tensor) -> Any:
+        """The result of a call, by default the formula, with all modules here and below in that
+        mode."""
+        others = [module for module in self.modules() if module.training is not training]
+        try:
+            for module in others:
+                module.training = training
+            return self._checked(self._formula(x)) if call is None else call(x)
+        finally:
+            for module in others:
+                module.training = not training
+
+    def _check_input(self, x: Any) -> None:
+        """Refuses what is no plain array of rows of the module's dtype."""
+        check.floats(self._operation or type(self).__name__, "x", x)
 
     def _call(self, x: np.ndarray, keep: bool) -> np.ndarray:
         """The output, for a chain, a trainer or predict: by forward where a subclass has its own.
@@ -138,10 +249,12 @@ class Module(Named):
         """
         if type(self).forward is Module.forward:
             return self._run(x, keep)
+        if type(self).backward is Module.backward:
+            return self._step(x, self.forward) if keep else self._values(x, self.forward)
         modes = [(module, module.training) for module in self.modules()]
         self.train(keep)
         try:
-            y = self._values(x) if type(self).backward is Module.backward else self.forward(x)
+            y = self.forward(x)
         finally:
             for module, mode in modes:
                 module.training = mode
@@ -149,34 +262,20 @@ class Module(Named):
             vars(self).update(_saved=self._saved or [None], _forwards=1)
         return y
 
-    def _values(self, x: np.ndarray) -> np.ndarray:
-        """The output of a forward that is written on Tensors alone, as an array."""
-        with no_grad():
-            y: Any = self.forward(wrap(x))  # type: ignore[arg-type]
-        found = as_tensor(y)._data if on_graph(y) else y
-        if not isinstance(found, np.ndarray):
-            raise TypeError(
-                f"{type(self).__name__}.forward: expected it to return a Tensor, got "
-                f"{check.describe(found)}"
-            )
-        return np.ascontiguousarray(found)
-
-    def _call_backward(self, grad_output: np.ndarray, want_input: bool, fits: bool = False) -> Any:
-        """The gradient of the input after `_call`: by backward where a subclass has its own.
-
-        With `fits` a layer of nnlite has made grad_output, which then needs no look here: the
-        operation compares the sizes of what it hands to C.
-        """
+    def _call_backward(self, grad_output: np.ndarray, want_input: bool) -> Any:
+        """The gradient of the input after `_call`: by backward where a subclass has its own."""
         if type(self).backward is Module.backward:
-            return self._backward(grad_output, want_input, fits)
+            return self._backward(grad_output, want_input)
         grad_input = self.backward(grad_output)
         self.__dict__["_forwards"] = 0
         return grad_input
 
     def _grad(self, saved: Any, grad_output: np.ndarray, want_input: bool) -> Any:
-        raise TypeError(
-            f"{type(self).__name__} must define forward and backward, or _run and _grad"
-        )
+        if not isinstance(saved, Pending):
+            raise TypeError(
+                f"{type(self).__name__} must define forward and backward, or _run and _grad"
+            )
+        return saved.backward(grad_output, want_input)
 
     def _check_grad(self, saved: Any, grad_output: np.ndarray) -> None:
         """Refuses a gradient that does not fit the kept forward; default: the shape of `saved`."""
@@ -184,9 +283,10 @@ class Module(Named):
         check.same_shape(operation, "grad_output", grad_output, saved, "the output of forward")
 
     def _keep(self, saved: Any) -> None:
-        own = self.__dict__  # quicker than attributes
-        own["_saved"] = [saved]
-        own["_forwards"] = self._forwards + 1
+        holder = [saved]
+        for own in saved.spaces if isinstance(saved, Pending) else (self.__dict__,):
+            own["_saved"] = holder
+            own["_forwards"] = own.get("_forwards", 0) + 1
 
     def _check_pending(self) -> None:
         """Requires exactly one forward since the last backward."""
@@ -213,26 +313,33 @@ class Module(Named):
     def _take(self) -> Any:
         """What the one pending forward kept. Nobody else gets it: another thread may call this
         module, so what is checked and what is used must be one object."""
-        if self._forwards != 1:
-            self._check_pending()
-        self.__dict__["_forwards"] = 0
+        self._check_pending()
         try:
-            return self._saved.pop()
+            saved = self._saved.pop()
         except (AttributeError, IndexError):  # another thread was quicker
+            self.__dict__["_forwards"] = 0
             raise self._nothing_pending() from None
+        if not isinstance(saved, Pending):
+            self.__dict__["_forwards"] = 0
+            return saved
+        if saved.spaces[0] is not self.__dict__:  # of a chain that this is a layer of
+            saved.unfold()
+            return self._take()
+        for own in saved.spaces:
+            own["_forwards"] = 0
+        return saved
 
-    def _take_for(self, grad_output: np.ndarray) -> Any:
-        """What the pending forward kept, where the gradient fits it; else it stays pending."""
+    def _spaces(self) -> list[dict[str, Any]]:
+        """The attributes of the modules whose turn it is after a forward."""
+        return [vars(self)]
+
+    def _backward(self, grad_output: np.ndarray, want_input: bool) -> Any:
         saved = self._take()
         try:
             self._check_grad(saved, grad_output)
         except BaseException:
             self._keep(saved)
             raise
-        return saved
-
-    def _backward(self, grad_output: np.ndarray, want_input: bool, fits: bool = False) -> Any:
-        saved = self._take() if fits else self._take_for(grad_output)
         return self._grad(saved, grad_output, want_input)
 
     def _backward_from_loss(self, grad_output: np.ndarray) -> None:
@@ -387,6 +494,8 @@ class Module(Named):
     def _drop(self) -> None:
         own = self.__dict__
         own["_saved"], own["_forwards"] = None, 0
+        if self._pass is not None:
+            self._pass.free.clear()
 
     # State.
 
@@ -537,7 +646,7 @@ class Module(Named):
         return f"{type(self).__name__}({self._describe()})"
 
     def __getstate__(self) -> dict[str, Any]:
-        found = ("_saved", "_forwards", "_program", "_refused")
+        found = ("_saved", "_forwards", "_program", "_refused", "_pass", "_kind")
         return {k: v for k, v in vars(self).items() if k not in found}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -546,8 +655,13 @@ class Module(Named):
 
 
 def is_own_layer(module: Module) -> bool:
-    """Whether this is a layer of the library, and not of the user's."""
-    return type(module).__module__.startswith("nnlite.")
+    """Whether all that this module does is the library's code, and not the user's."""
+    kind = type(module)
+    return all(_is_ours(getattr(kind, name)) for name in _STEPS)
+
+
+def _is_ours(function: Any) -> bool:
+    return function.__module__.startswith("nnlite.")
 
 
 def has_tensor_forward(model: Module) -> bool:
@@ -571,6 +685,21 @@ def _predictor(model: Module, x: np.ndarray) -> Any:
     from ..program.predict import predictor
 
     return predictor(model, x)
+
+
+def _pass_of(model: Module, x: np.ndarray) -> Any:
+    """The program of forward and backward of the library's own layers, or None."""
+    if not all(is_own_layer(m) and not m._runs_user_code for m in model.modules()):
+        return None
+    from ..program.passes import recorded
+
+    return recorded(model, x)
+
+
+def _array_of(y: Any, x: np.ndarray) -> np.ndarray:
+    """The values of an output as an array that is not the input."""
+    found = np.ascontiguousarray(y._data if type(y) is Tensor else y)
+    return found.copy() if np.may_share_memory(found, x) else found
 
 
 def _parts_in(

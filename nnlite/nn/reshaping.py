@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from .._core import check
 from .branches import MOST_AXES
 from .module import Module
@@ -15,17 +13,8 @@ from .module import Module
 class Identity(Module):
     """y = x, dx = dy: a place that is to be empty, or a branch of Concat that keeps x."""
 
-    def _run(self, x: np.ndarray, keep: bool) -> np.ndarray:
-        check.floats("Identity", "x", x)
-        if keep:
-            self._keep(x)
-        return x.copy()
-
-    def _graph(self, x: Any) -> Any:
+    def _formula(self, x: Any) -> Any:
         return x
-
-    def _grad(self, saved: np.ndarray, grad_output: np.ndarray, want_input: bool) -> Any:
-        return grad_output.copy() if want_input else None
 
 
 class Flatten(Module):
@@ -62,23 +51,8 @@ class Flatten(Module):
             )
         return (*shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :])
 
-    def _run(self, x: np.ndarray, keep: bool) -> np.ndarray:
-        check.floats("Flatten", "x", x)
-        y = x.reshape(self._shape(x.shape)).copy()
-        if keep:
-            self._keep((x.shape, y))
-        return y
-
-    def _graph(self, x: Any) -> Any:
+    def _formula(self, x: Any) -> Any:
         return x.reshape(self._shape(x.shape))
-
-    def _check_grad(self, saved: Any, grad_output: np.ndarray) -> None:
-        check.same_shape(
-            "Flatten.backward", "grad_output", grad_output, saved[1], "the output of forward"
-        )
-
-    def _grad(self, saved: Any, grad_output: np.ndarray, want_input: bool) -> Any:
-        return grad_output.reshape(saved[0]).copy() if want_input else None
 
     def _describe(self) -> str:
         standard = (self.start_dim, self.end_dim) == (1, -1)

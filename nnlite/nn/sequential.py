@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .activations import _Activation
-from .linear import Linear
-from .module import Module, is_own_layer
+from ._pending import Graph, Pending
+from .module import Module
 from .parameter import gather
 
 
 class Sequential(Module):
     """Modules applied one after the other.
 
-    Their parameters are moved into one flat arena. A Linear followed by ReLU, Sigmoid or Tanh runs
-    as one kernel; the results and their bits are those of the modules one by one.
+    Their parameters are moved into one flat arena. Forward is one call of C, and so is backward;
+    the results and their bits are those of the modules one by one.
 
     Args:
         modules: any number of modules, each a different object.
@@ -49,7 +48,6 @@ class Sequential(Module):
                     )
         vars(self)["layers"] = ()
         super().__setattr__("layers", tuple(modules))
-        self._plan = self._steps()
         gather(self.parameters())
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -67,48 +65,36 @@ class Sequential(Module):
     def from_config(cls, config: dict[str, Any]) -> Sequential:
         return cls(*config["layers"])
 
-    def _steps(self) -> list[tuple[Module, _Activation | None]]:
-        """(module, the activation after it that it computes in the same kernel, or None)."""
-        steps: list[tuple[Module, _Activation | None]] = []
-        for module in self.layers:
-            last = steps[-1] if steps else None
-            if (
-                last
-                and type(last[0]) is Linear
-                and last[1] is None
-                and isinstance(module, _Activation)
-                and type(module)._run is _Activation._run
-                and module.fused
-            ):
-                steps[-1] = (last[0], module)
-            else:
-                steps.append((module, None))
-        return steps
-
-    def _run(self, x: np.ndarray, keep: bool) -> np.ndarray:
+    def _step(self, x: np.ndarray, call: Any = None, want_input: bool = True) -> np.ndarray:
+        """The layers one by one, each of which keeps what it needs; or as one graph by a call."""
+        if call is not None:
+            return super()._step(x, call, want_input)
         try:
-            for module, activation in self._plan:
-                if activation is None:
-                    x = module._call(x, keep)
-                else:
-                    x = module._run(x, keep, activation.fused)  # type: ignore[call-arg]
-                    if keep:
-                        activation._keep(x)
+            for module in self.layers:
+                x = module._call(x, True)
         except BaseException:
-            if keep:
-                self.forget()  # a later layer refused, or Ctrl-C: the earlier ones have not run
+            self.forget()  # a later layer refused, or Ctrl-C: the earlier ones have not run
             raise
-        if keep:
-            self._keep(None)
+        self._keep(None)
         return x
 
-    def _graph(self, x: Any) -> Any:
+    def _values(self, x: np.ndarray, call: Any = None) -> np.ndarray:
+        if call is not None:
+            return super()._values(x, call)
+        for module in self.layers:
+            x = module._call(x, False)
+        return x
+
+    def _formula(self, x: Any) -> Any:
         for module in self.layers:
             x = module(x)
         return x
 
     def _check_pending(self) -> None:
         super()._check_pending()
+        for saved in self._saved or ():
+            if type(saved) is Graph:  # of the whole chain at once
+                return
         try:
             for module in self.layers:
                 module._check_pending()
@@ -116,29 +102,37 @@ class Sequential(Module):
             self.forget()  # so that the next forward and backward work
             raise
 
-    def _backward(self, grad_output: np.ndarray, want_input: bool, fits: bool = False) -> Any:
-        self._check_pending()
+    def _check_grad(self, saved: Any, grad_output: np.ndarray) -> None:
+        if isinstance(saved, Pending):
+            self.layers[-1]._check_grad(saved, grad_output)
+
+    def _grad(self, saved: Any, grad_output: np.ndarray, want_input: bool) -> Any:
+        if isinstance(saved, Pending):
+            return super()._grad(saved, grad_output, want_input)
         begun = False  # what the first step refuses has changed nothing, and stays pending
-        gated = False  # the step after has taken the gradient through this step's activation
         try:
-            for index in range(len(self._plan) - 1, -1, -1):
-                module, activation = self._plan[index]
-                if activation is not None and not gated:
-                    grad_output = activation._backward(grad_output, True, fits)
-                    begun = fits = True
-                before = self._plan[index - 1][1] if index else None
-                gated = before is not None and type(module) is Linear
-                if gated:
-                    grad_output = module._backward_through(grad_output, before, fits)  # type: ignore
-                else:
-                    grad_output = module._call_backward(grad_output, want_input or index > 0, fits)
-                begun, fits = True, is_own_layer(module)
+            for index in reversed(range(len(self.layers))):
+                needed = want_input or index > 0
+                grad_output = self.layers[index]._call_backward(grad_output, needed)
+                begun = True
         except BaseException:
             if begun:
                 self.forget()
+            else:
+                self._keep(None)
             raise
-        self.__dict__["_forwards"] = 0
         return grad_output
+
+    def _unfold(self, saved: Any) -> None:
+        """Makes of a pass of the chain passes of its layers."""
+        before = saved.rewound()
+        self.forget()
+        self._step(saved.x)
+        for module, step in before:
+            module.step = step
+
+    def _spaces(self) -> list[dict[str, Any]]:
+        return [vars(self), *(space for layer in self.layers for space in layer._spaces())]
 
     def __len__(self) -> int:
         return len(self.layers)

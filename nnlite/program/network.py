@@ -98,6 +98,16 @@ class Recording:
         """A recorded array in the program."""
         return self.lowering.array(array, "a result")
 
+    def owned(self, v: Value) -> Value:
+        """A value of the part before the mark with contiguous elements in memory of the program."""
+        low = self.lowering
+        end = len(low.calls)
+        found = low.owned(v)
+        moved = low.calls[end:]
+        low.calls[low.marked : end + len(moved)] = moved + low.calls[low.marked : end]
+        low.marked += len(moved)
+        return found
+
 
 def _some(array: np.ndarray, rows: int, other: bool) -> np.ndarray:
     """So many rows of some: others, and other numbers, for a second recording."""
@@ -113,14 +123,14 @@ def _fixed(results: dict[str, Any]) -> list[np.ndarray]:
     return [results["seed"]] if "seed" in results else []
 
 
-def _traced(array: np.ndarray) -> Tensor:
+def traced(array: np.ndarray) -> Tensor:
     t = wrap(array)
     t._edge = TRACED
     return t
 
 
 def _output(model: Module, x: np.ndarray) -> Tensor:
-    out = model(_traced(x))
+    out = model(traced(x))
     if type(out) is not Tensor:
         raise Unsupported(f"the model returns {type(out).__name__}, not a Tensor")
     return out
@@ -129,7 +139,7 @@ def _output(model: Module, x: np.ndarray) -> Tensor:
 def _loss(loss: Loss, out: Tensor, y: np.ndarray, w: np.ndarray | None) -> Tensor:
     forward: Any = loss.forward
     own = type(loss).forward is Loss.forward  # the library's, which takes arrays as targets
-    made = forward(out, *[x if own else _traced(x) for x in (y, w) if x is not None])
+    made = forward(out, *[x if own else traced(x) for x in (y, w) if x is not None])
     if not on_graph(made):
         raise Unsupported("the loss is not a Tensor")
     value = as_tensor(made)
@@ -146,6 +156,28 @@ def parts_of(model: Module, loss: Loss | None = None) -> list[Any]:
         function = getattr(loss, "function", None)
         found += list(function.modules()) if isinstance(function, Module) else []
     return found
+
+
+def only_writer(low: Lowering, made: Value, target: Buffer, others: list[Buffer]) -> Call | None:
+    """The product or sum that alone computes all of a gradient, which nobody reads, and that may
+    write it where it belongs; None where there is none."""
+    source = made.buffer
+    if source.array is not None or source.name or source.size != target.size or made.offset:
+        return None
+    writers = [c for c in low.calls if any(b is source for b in c.writes())]
+    if len(writers) != 1 or writers[0].op not in ("GEMM", "SUM") or not is_packed(made):
+        return None
+    if any(b is source for c in low.calls for b in c.reads()) or any(b is source for b in others):
+        return None
+    return writers[0]
+
+
+def written_to(call: Call, source: Buffer, target: Buffer) -> None:
+    """Makes a call write another buffer."""
+    for i in (OUT, OUT2):
+        slot = call.slots[i]
+        if slot is not None and slot[0] is source:
+            call.slots[i] = (target, *slot[1:])
 
 
 class Step:
@@ -177,7 +209,7 @@ class Step:
             mark = len(state.tape.entries)
             if type(value._edge) is not Node:
                 raise Unsupported("no parameter takes part in the loss")
-            seed = _traced(np.ones(value.shape, value.dtype))
+            seed = traced(np.ones(value.shape, value.dtype))
             grads = run_backward([(value._edge, seed)], True, False)
             return {
                 "out": out._data, "loss": value._data, "seed": seed._data, "mark": mark,
@@ -196,11 +228,8 @@ class Step:
         self._require_rows(out, rows)
         self.loss_value, self.weighed = self._loss_value(r, found["loss"])
         self._gradients(low, trained, found["grads"])
-        end = len(low.calls)
-        self.output = low.owned(out)
-        moved = low.calls[end:]
-        low.calls[low.marked : end + len(moved)] = moved + low.calls[low.marked : end]
-        self.mark = low.marked + len(moved)
+        self.output = r.owned(out)
+        self.mark = low.marked
         self._finish(low, dtype)
 
     def _require_library_backward(self, modules: list[Any]) -> None:
@@ -242,28 +271,13 @@ class Step:
                 low._walk("COPY", v, [low._spread(zero, v.shape, None)])
                 continue
             made = low.array(g, "a gradient")
-            if not self._renamed(low, made, target):  # a gradient starts from 0, so -0 becomes 0
+            others = [b for b in self.grad_buffers.values() if b is not target]
+            writer = only_writer(low, made, target, others)
+            if writer is not None:
+                written_to(writer, made.buffer, target)
+            else:  # a gradient starts from 0, so -0 becomes 0
                 zero = low._spread(low.number(0.0), v.shape, None)
                 low._walk("ADD", v, [low._spread(made, v.shape, None), zero])
-
-    def _renamed(self, low: Lowering, made: Value, target: Buffer) -> bool:
-        """Makes the product or sum that computes a gradient write it where it belongs."""
-        source = made.buffer
-        if source.array is not None or source.name or source.size != target.size or made.offset:
-            return False
-        writers = [c for c in low.calls if any(b is source for b in c.writes())]
-        readers = [c for c in low.calls if any(b is source for b in c.reads())]
-        if len(writers) != 1 or writers[0].op not in ("GEMM", "SUM") or readers:
-            return False
-        if not is_packed(made) or any(
-            g is source for g in self.grad_buffers.values() if g is not target
-        ):
-            return False
-        for i in (OUT, OUT2):
-            slot = writers[0].slots[i]
-            if slot is not None and slot[0] is source:
-                writers[0].slots[i] = (target, *slot[1:])
-        return True
 
     def _finish(self, low: Lowering, dtype: np.dtype) -> None:
         wanted = [self.output.buffer, self.loss_value.buffer, *self.grad_buffers.values()]
@@ -396,7 +410,7 @@ class Measure:
     ) -> None:  # fmt: skip
         def call(out: Any, y: Any, weight: Any = None) -> dict[str, Any]:
             state.mode = RECORD
-            return {"loss": _loss(loss, _traced(out), y, weight)._data}
+            return {"loss": _loss(loss, traced(out), y, weight)._data}
 
         given = {"out": out, "y": y, "weight": weight}
         r = Recording(call, given, None, [loss], dtype)

@@ -10,7 +10,7 @@ from ..autograd.tensor import Tensor
 from ..nn.module import Structure
 
 # What the library itself changes between calls, and what no program freezes.
-CHANGES = {"_saved", "_forwards", "_program", "_programs", "_refused"}
+CHANGES = {"_saved", "_forwards", "_program", "_refused", "_pass", "_kind"}
 CHANGES |= {"step", "total_weight", "training"}
 
 

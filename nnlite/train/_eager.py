@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
-from .._core import check as _check
-from .._core import native
-from ..autograd.node import enable_grad
-from ..autograd.tensor import Tensor, wrap
+from .._core import check, native
 from ..nn.dropout import Dropout
 from ..nn.losses import Loss
 from ..nn.module import Module, converted, has_tensor_forward, shares_parameters
@@ -30,15 +26,18 @@ def train_batch(
     """
     if model._forwards:
         model.forget()
-    on_tensors = has_tensor_forward(model) or shares_parameters(model)
-    output, back = _on_tensors(model, rows.x) if on_tensors else _by_modules(model, rows.x)
+    way = model.forward if type(model).forward is not Module.forward else model._formula
+    if has_tensor_forward(model) or shares_parameters(model):  # by one graph
+        output = model._step(rows.x, way, want_input=False)
+    else:
+        output = model._call(rows.x, True)
     try:
         value, weight, gradient = _losses.forward(loss, output, rows)
         optimizer.zero_grad()
         # Without weight no row counts, but for smoothed targets of classes that weigh 0, in a sum.
         counts = weight != 0 or (loss.reduction == "sum" and value != 0)
         if counts:
-            back(gradient())
+            model._backward_from_loss(gradient())
     except BaseException:  # also Ctrl-C
         model.forget()
         raise
@@ -49,35 +48,6 @@ def train_batch(
         raise NotFiniteError(value, batch)
     optimizer.step()
     return value, weight, output
-
-
-def _by_modules(model: Module, x: np.ndarray) -> tuple[np.ndarray, Any]:
-    """The output, and what takes its gradient back, module by module."""
-    return model._call(x, True), model._backward_from_loss
-
-
-def _on_tensors(model: Module, x: np.ndarray) -> tuple[np.ndarray, Any]:
-    """The same for a model some of whose modules define forward alone: by the graph."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.train()
-    try:
-        with enable_grad():
-            out = model(wrap(x))
-    finally:
-        for module, mode in modes:
-            module.training = mode
-    if type(out) is not Tensor:
-        raise TypeError(
-            f"{type(model).__name__}.forward: expected it to return a Tensor computed from x, got "
-            f"{_check.describe(out)}; compute with Tensors throughout, or define backward() too"
-        )
-
-    def back(gradient: np.ndarray) -> None:
-        with enable_grad():
-            if out.requires_grad:
-                out.backward(wrap(gradient))
-
-    return np.ascontiguousarray(out._data), back
 
 
 def count_correct(output: np.ndarray, target: np.ndarray, ignored: int) -> int:
@@ -100,7 +70,7 @@ def add_batch(
 ) -> None:
     """Adds a batch's loss and right rows to the sums."""
     sums.add(value, weight, loss.reduction == "mean")
-    if target.dtype == _check.INT64:
+    if target.dtype == check.INT64:
         sums.correct += count_correct(output, target, ignored(loss))
         sums.counted += class_counts(target, ignored(loss))
 

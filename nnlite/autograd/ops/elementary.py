@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ... import functional, ops
+from ... import functional
+from ..._core import check, native
+from ..._core.config import _State
 from ..operation import Elementwise, Operation, apply, unary
 from .arithmetic import square
 
@@ -26,6 +28,27 @@ def kernel(function: Any) -> Any:
         return function(np.array(x, order="C"))
 
     return staticmethod(forward)
+
+
+def of_output(name: str, *numbers: float, rows: bool = False) -> Any:
+    """The kernel (y, g) of a gradient that the output y and its own gradient g determine, for
+    contiguous arrays: of elements, or of rows; `numbers` are its settings."""
+    pointer = native.pointer
+
+    def gradient(y: np.ndarray, g: np.ndarray) -> np.ndarray:
+        out = np.empty(y.shape, y.dtype)
+        if g.size != out.size:
+            check.unfit(name, g, y)
+        sizes: tuple[int, ...] = (out.size,)
+        if rows:
+            sizes = out.size // max(y.shape[-1], 1), y.shape[-1]
+        status = getattr(native.KERNELS[y.dtype], name)(
+            *sizes, pointer(y), pointer(g), pointer(out), *numbers, _State.threads
+        )
+        native.check(status, name)
+        return out
+
+    return staticmethod(gradient)
 
 
 def gradient_kernel(op: Any) -> Any:
@@ -179,7 +202,7 @@ class SigmoidGrad(GradientKernel):
 
     name = "sigmoid_grad"
     instruction = "SIGMOID_GRAD"
-    kernel = staticmethod(ops.Sigmoid.grad_input)
+    kernel = of_output("Sigmoid_updateGradInput")
     numpy = "{1} * {0} * (1 - {0})"
 
     @staticmethod
@@ -204,7 +227,7 @@ class TanhGrad(GradientKernel):
 
     name = "tanh_grad"
     instruction = "TANH_GRAD"
-    kernel = staticmethod(ops.Tanh.grad_input)
+    kernel = of_output("Tanh_updateGradInput")
     numpy = "{1} * (1 - {0} * {0})"
 
     @staticmethod
@@ -229,7 +252,7 @@ class ReluGrad(GradientKernel):
 
     name = "relu_grad"
     instruction = "RELU_GRAD"
-    kernel = staticmethod(ops.Threshold.grad_input)
+    kernel = of_output("Threshold_updateGradInput", 0.0)
     numpy = "np.where({0} <= 0, 0.0, {1})"
 
     @staticmethod

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from ... import functional, ops
+from ... import functional
+from ..._core import check, native
+from ..._core.config import _State
 from ..foreign import refuse
 from ..node import RECORD, state
 from ..operation import Linear, Multilinear, Operation, apply, apply_many, on_graph, placeholder
-from .elementary import GradientKernel, contiguous, exp, gradient_kernel
+from .elementary import GradientKernel, contiguous, exp, gradient_kernel, of_output
 from .products import matmul, matmul_gradient
 from .shaping import expand, one_axis, sum, swapaxes
 
@@ -20,7 +22,7 @@ class SoftmaxGrad(GradientKernel):
 
     name = "softmax_grad"
     instruction, walk = "SOFTMAX_GRAD", "rows"
-    kernel = staticmethod(ops.SoftMax.grad_input)
+    kernel = of_output("SoftMax_updateGradInput", rows=True)
     numpy = "{0} * ({1} - np.sum({1} * {0}, -1, keepdims=True))"
 
     @staticmethod
@@ -59,7 +61,7 @@ class LogSoftmaxGrad(GradientKernel):
 
     name = "log_softmax_grad"
     instruction, walk = "LOG_SOFTMAX_GRAD", "rows"
-    kernel = staticmethod(ops.LogSoftMax.grad_input)
+    kernel = of_output("LogSoftMax_updateGradInput", rows=True)
     numpy = "{1} - np.exp({0}) * np.sum({1}, -1, keepdims=True)"
 
     @staticmethod
@@ -134,9 +136,15 @@ class LinearGrad(Operation):
         if state.mode & RECORD:
             shape = x.shape[1], g.shape[1]
             return placeholder(shape, g.dtype), placeholder(shape[1:], g.dtype)
-        dw = np.zeros((x.shape[1], g.shape[1]), g.dtype)
-        db = np.zeros(g.shape[1], g.dtype)
-        ops.Linear.acc_grad_parameters(contiguous(x), contiguous(g), dw, db)
+        if x.ndim != 2 or len(x) != len(g):  # arrays of the caller, changed since
+            check.unfit("linear", g, x)
+        x, g, pointer = contiguous(x), contiguous(g), native.pointer
+        dw, db = np.zeros((x.shape[1], g.shape[1]), g.dtype), np.zeros(g.shape[1], g.dtype)
+        status = native.KERNELS[g.dtype].Linear_accGradParameters(
+            *x.shape, g.shape[1], pointer(x), pointer(g), pointer(dw), pointer(db), 1.0,
+            _State.threads,
+        )  # fmt: skip
+        native.check(status, "linear: backward")
         return dw, db
 
     @staticmethod
@@ -256,8 +264,15 @@ class DropoutGrad(Linear):
     numpy = Dropout.numpy
 
     @staticmethod
-    def forward(g: Any, *params: Any) -> Any:
-        return ops.Dropout.grad_input(params, contiguous(g))
+    def forward(g: Any, p: float, seed: int, stream: int, step: int) -> Any:
+        g = contiguous(g)
+        out = np.empty(g.shape, g.dtype)
+        status = native.KERNELS[g.dtype].Dropout_updateGradInput(
+            out.size, native.pointer(g), native.pointer(out), p, seed,
+            native.DROPOUT_PURPOSE + stream, step, _State.threads,
+        )  # fmt: skip
+        native.check(status, "dropout: backward")
+        return out
 
     @staticmethod
     def lower(low: Any, inputs: list[Any], out: Any, *params: Any) -> Any:
