@@ -2,8 +2,8 @@
 
 A line is a function of nnlite.autograd, how it is called, and the shapes of its inputs: scalars,
 vectors, matrices, stacks, what is broadcast, what is empty, axes and keepdims. Kinds of inputs are
-those of autograd_cases.draw. tests/test_gradcheck.py checks first and second derivatives of each
-line, and that no operation is missing: a new one needs its line here.
+those of autograd_cases.draw. tests/autograd/test_gradcheck.py checks first and second derivatives
+of each line, and that no operation is missing: a new one needs its line here.
 """
 
 from __future__ import annotations

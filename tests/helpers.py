@@ -13,12 +13,16 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
 import numpy as np
 
 from nnlite._core import native
+
+TESTS = Path(__file__).resolve().parent
+ROOT = TESTS.parent
 
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 DTYPES = [F32, F64]

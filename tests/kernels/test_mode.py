@@ -6,10 +6,11 @@ import ctypes
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import BUILDS, DTYPES, call, run_python, same_bytes
+from helpers import BUILDS, DTYPES, TESTS, call, run_python, same_bytes
 from kernel_table import TABLE, Draw, takes_threads
 
 import nnlite as nn
@@ -114,7 +115,7 @@ def test_threads_that_begin_in_another_mode():
     """A new thread takes over the mode of the one that makes it."""
     program = """
 import sys
-sys.path.insert(0, TESTS)
+sys.path[:0] = TESTS
 import numpy as np, nnlite as nn
 from nnlite import functional as F
 from test_mode import MODES, mode, small
@@ -125,7 +126,7 @@ nn.set_num_threads(3)
 with mode(next(iter(MODES.values()))):
     print(all(F.matmul(a, a).tobytes() == expected for _ in range(20)))
 """
-    tests = __file__.rpartition("/")[0]
+    tests = [str(Path(__file__).parent), str(TESTS)]
     assert run_python(program.replace("TESTS", repr(tests))).stdout == "True\n"
 
 
@@ -133,7 +134,7 @@ with mode(next(iter(MODES.values()))):
 def test_traps_of_the_caller_do_not_end_the_process():
     program = """
 import sys
-sys.path.insert(0, TESTS)
+sys.path[:0] = TESTS
 import numpy as np
 from nnlite._core import native
 from nnlite import functional as F
@@ -150,7 +151,7 @@ after = words()[WORD] & 0xFFC0
 LIBM.fesetenv(before)
 print(after, np.isnan(out[0]), out[1])
 """
-    tests = __file__.rpartition("/")[0]
+    tests = [str(Path(__file__).parent), str(TESTS)]
     assert run_python(program.replace("TESTS", repr(tests))).stdout == "0 True -inf\n"
 
 

@@ -1,7 +1,7 @@
 """The same bits: trained weights and predictions have one hash over threads, builds and splits.
 
 The golden values below change only when the arithmetic changes on purpose, with a line in
-CHANGELOG.md. To print new ones: `python tests/test_bits.py`.
+CHANGELOG.md. To print new ones: `PYTHONPATH=tests python tests/kernels/test_bits.py`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 
 import numpy as np
 import pytest
-from helpers import BUILDS, THREADS, run_python, sha
+from helpers import BUILDS, TESTS, THREADS, run_python, sha
 
 import nnlite as nn
 from nnlite._core import native
@@ -91,7 +91,7 @@ CHOICES = [(isa, KINDS[0]) for isa in BUILDS] + [(BUILDS[0], kind) for kind in K
 def test_one_hash(isa, threading):
     """In a process of its own, as a user chooses a build, and where threads come from."""
     program = (
-        f"import sys; sys.path.insert(0, {os.path.dirname(__file__)!r})\n"
+        f"import sys; sys.path[:0] = {[os.path.dirname(__file__), str(TESTS)]}\n"
         "import json, test_bits, nnlite; from nnlite._core import native\n"
         "print(json.dumps([native.ISA, nnlite.get_threading(), test_bits.hashes()]))"
     )

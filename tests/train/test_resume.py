@@ -8,11 +8,10 @@ import os
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import BUILDS, DTYPES, THREADS, same_bytes
+from helpers import BUILDS, DTYPES, TESTS, THREADS, same_bytes
 from parts import CLASSES, FEATURES, Gain, Huber, network, train, weights
 from safetensors import safe_open
 from safetensors.numpy import load_file
@@ -135,7 +134,7 @@ def test_other_threads_and_builds_go_on_alike(path, threads, isa):
     nn.save(path, model, optimizer)
     train(model, optimizer, 6, first=5)
     found = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(GO_ON), str(path), str(Path(__file__).parent)],
+        [sys.executable, "-c", textwrap.dedent(GO_ON), str(path), str(TESTS)],
         env={**os.environ, "OMP_NUM_THREADS": str(threads), "NNLITE_ISA": isa},
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip

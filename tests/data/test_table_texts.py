@@ -6,16 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tables import shop, write
 
 from nnlite.data import DataError, Schema, load_table
 from nnlite.data._number_text import COMMA, POINT, decimal_of, number_of
 from nnlite.data.kinds import is_date
-
-
-def write(folder: Path, text: str, name: str = "data.csv", encoding: str = "utf-8") -> Path:
-    path = folder / name
-    path.write_bytes(text.encode(encoding))
-    return path
 
 
 def columns(folder: Path, *rows: str, **options) -> list[list[float]]:
@@ -200,17 +195,6 @@ def test_dates(text):
 @pytest.mark.parametrize("text", ["1.5", "2024", "1.234,5", "a-b-c", "10.0.0.1", "1-2", "Mai", ""])
 def test_no_dates(text):
     assert not is_date(text)
-
-
-def shop(folder: Path, rows: int = 60) -> Path:
-    """id, a code, a date, a town, a number, an empty column, and what it costs."""
-    rng, lines = np.random.default_rng(0), ["id;code;day;town;size;empty;price"]
-    for i in range(rows):
-        size = round(float(rng.uniform(1, 100)), 1)
-        price = f"{3 * size + 100:.2f}".replace(".", ",")
-        town = ["Köln", "Ulm"][i % 2]
-        lines.append(f"{1000 + i};k{i:03d};{i % 28 + 1:02d}.02.2024;{town};{size};;{price}")
-    return write(folder, "\n".join(lines) + "\n", encoding="utf-8-sig")
 
 
 def test_kinds_of_columns(tmp_path):

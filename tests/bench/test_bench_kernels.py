@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import TESTS
 
 import nnlite as nn
 from nnlite._core import native
@@ -163,7 +166,9 @@ def test_torch_computes_the_same():
     if missing := PEERS["torch"].missing():
         pytest.skip(f"not installed: {', '.join(missing)}")
     words = [sys.executable, "-c", TORCH]
-    run = subprocess.run(words, capture_output=True, text=True, cwd=__file__.rpartition("/")[0])
+    path = os.pathsep.join([str(Path(__file__).parent), str(TESTS)])
+    environment = {**os.environ, "PYTHONPATH": path}
+    run = subprocess.run(words, capture_output=True, text=True, env=environment)
     assert run.stdout == "all\n", run.stderr
 
 

@@ -7,15 +7,13 @@ import re
 import runpy
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
-from helpers import BUILDS, DTYPES, run_python
+from helpers import BUILDS, DTYPES, ROOT, run_python
 
 import nnlite as nn
 from nnlite._core import native
 
-ROOT = Path(__file__).resolve().parent.parent
 HEADER = (ROOT / "csrc" / "nnlite.h").read_text()
 BUILD = runpy.run_path(str(ROOT / "nnlite" / "_core" / "build.py"))
 
@@ -209,7 +207,7 @@ def test_public_names():
 
 
 def test_every_package_is_installed():
-    root = Path(__file__).parent.parent
+    root = ROOT
     listed = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     found = [path.parent.relative_to(root) for path in (root / "nnlite").rglob("__init__.py")]
     assert sorted(".".join(path.parts) for path in found) == sorted(listed)

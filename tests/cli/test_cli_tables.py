@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_table_texts import shop, write
+from tables import shop, write
 
 import nnlite as nn
 from nnlite.cli import main as cli

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from helpers import run_python
+from helpers import TESTS, run_python
 
 import nnlite as nn
 from nnlite import functional as F
@@ -199,5 +199,5 @@ print(len(done) == len(calls))
 @linux
 def test_a_thread_with_a_small_stack():
     """No kernel needs more of the caller's stack than 64 KiB, Python's frames included."""
-    found = run_python(STACK.replace("TESTS", repr(__file__.rpartition("/")[0])))
+    found = run_python(STACK.replace("TESTS", repr(str(TESTS))))
     assert found.stdout == "True\n", found.stderr[-2000:]

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from forge import signed
-from helpers import F32, sha
+from helpers import F32, TESTS, sha
 
 import nnlite as nn
 from nnlite.checkpoint.file import Reader
 
-sys.path.insert(0, str(Path(__file__).parent / "tools"))
+sys.path.insert(0, str(TESTS / "tools"))
 
 from kill import campaign
 

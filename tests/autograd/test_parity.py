@@ -7,16 +7,16 @@ tests/golden/expressions.json, written by tests/tools/expressions.py.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import expressions
 import numpy as np
 import pytest
 from expressions import OPERATIONS, Program, build, derivatives
+from helpers import TESTS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-FIXED = json.loads((Path(__file__).parent / "golden" / "expressions.json").read_text())
+FIXED = json.loads((TESTS / "golden" / "expressions.json").read_text())
 
 
 def compare(program: Program, expected: dict) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import TESTS
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -350,7 +351,7 @@ assert sum(len(order) for _, _, order in begun) > 800
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system has no /proc")
 def test_resident_memory_is_bounded():
     """64 MB through a budget of 16 MB: the process grows by less than 24 MB."""
-    tool = Path(__file__).with_name("tools") / "big_file.py"
+    tool = TESTS / "tools" / "big_file.py"
     words = ["--size", "64", "--budget", "16", "--epochs", "2"]
     run = subprocess.run(
         [sys.executable, str(tool), *words], capture_output=True, text=True, timeout=120
