@@ -4,6 +4,6 @@
 MLPClassifier`: the same constructor, methods and attributes, and the same weights but for rounding.
 """
 
-from .interop.sklearn import MLPClassifier, MLPRegressor
+from .interop.sklearn import MLPClassifier, MLPRegressor, NetClassifier, NetRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["MLPClassifier", "MLPRegressor", "NetClassifier", "NetRegressor"]

@@ -128,9 +128,32 @@ def next_stream() -> tuple[int, int]:
     """(seed, number) of the next stream of initial weights."""
     if _rebuilding.room is not None:
         return 0, 0
+    if _seeded.seed is not None:
+        _seeded.stream += 1
+        return _seeded.seed, _seeded.stream - 1
     with _lock:
         _State.stream += 1
         return _State.seed, _State.stream - 1
+
+
+class _Seeded(threading.local):
+    seed: int | None = None  # of the models that this thread builds
+    stream = 0
+
+
+_seeded = _Seeded()
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """A model that this thread builds inside has the initial weights that `manual_seed(seed)` would
+    give it; the seed and the streams of the process stay as they are."""
+    before = _seeded.seed, _seeded.stream
+    _seeded.seed, _seeded.stream = seed, 0
+    try:
+        yield
+    finally:
+        _seeded.seed, _seeded.stream = before
 
 
 class _Rebuilding(threading.local):

@@ -10,6 +10,7 @@ import numpy as np
 from .._core import check
 from ..data import train_test_split
 from ..data._source import ArraySource, source
+from ..data.sparse import rows_at
 from ._inputs import Inputs, class_weights
 from ._losses import is_open
 from ._rows import Rows
@@ -107,7 +108,8 @@ class Dataset:
         """Trains on these rows in RAM alone, and holds out those."""
         self.subset = train
         if held is not None:  # with the weights of rows, without those of classes
-            self.held_out = Rows(self.source.X, self.source.y, self._sample_weight).at(held)
+            weight = None if self._sample_weight is None else self._sample_weight[held]
+            self.held_out = Rows(rows_at(self.source.X, held), self.source.y[held], weight)
 
     def _pair(self, pair: Any) -> Rows:
         operation = "fit: validation_data"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._core import check
+from ..data.sparse import SparseRows, is_sparse
 from ..nn.losses import Loss
 from ..nn.module import Module, converted, rows_of
 from ._losses import is_open, takes_weights
@@ -30,7 +31,11 @@ class Inputs:
         y = self.targets(operation, y, x)
         return Rows(x, y, None if weight is None else self.weights(operation, weight, len(x)))
 
-    def _features(self, operation: str, X: Any) -> np.ndarray:
+    def _features(self, operation: str, X: Any) -> Any:
+        if is_sparse(X):
+            return SparseRows(operation, X, self.dtype)
+        if isinstance(X, SparseRows) and X.dtype == self.dtype:
+            return X
         found = rows_of(operation, "X", X)
         if found.dtype == self.dtype and found.flags.c_contiguous and found.dtype.isnative:
             return found  # also a memory map or read-only: only its rows are copied

@@ -194,7 +194,8 @@ class Trainer:
         if len(rows.x) == 0:
             raise ValueError("train_step: x has 0 rows; pass at least one")
         self._require_trained("train_step")
-        rows = Rows(converted(rows.x, self.optimizer.dtype), rows.y, rows.weight)
+        x = rows.x if isinstance(rows.x, np.ndarray) else rows.x[:]  # sparse rows become dense
+        rows = Rows(converted(x, self.optimizer.dtype), rows.y, rows.weight)
         runner = self.runner(rows, len(rows.x), "step")
         try:
             if isinstance(runner, Program):
@@ -268,9 +269,10 @@ class Trainer:
 
         Args:
             X: rows of numbers: an array (anything but C-contiguous arrays of the model's dtype is
-                converted), a memory map or the path of a .npy file, which may be larger than memory
-                (blocks of rows are shuffled, see nnlite.data.source), or an iterable of (x, y)
-                batches, with y None.
+                converted), a sparse matrix of SciPy, whose rows become dense one batch at a time,
+                a memory map or the path of a .npy file, which may be larger than memory (blocks of
+                rows are shuffled, see nnlite.data.source), or an iterable of (x, y) batches, with
+                y None.
             y: (rows,) class indices, or targets of the output's shape.
             epochs: passes over the data, at least 1.
             batch_size: rows of one step, at least 1; the last batch of an epoch may have fewer.

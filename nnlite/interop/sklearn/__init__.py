@@ -7,5 +7,6 @@ from ..._core.extras import require
 require("sklearn", "sklearn", "nnlite.sklearn", "scikit-learn")
 
 from ._mlp import MLPClassifier, MLPRegressor  # noqa: E402
+from ._net import NetClassifier, NetRegressor  # noqa: E402
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["MLPClassifier", "MLPRegressor", "NetClassifier", "NetRegressor"]
