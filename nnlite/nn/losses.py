@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from .._core import check as _check
-from .._core import criteria, native
-from .._core.config import _State
+from .._core import check, criteria
 from .._core.criteria import IGNORE_INDEX
 from .._core.names import LOSS, Named
 from ..autograd.operation import as_tensor, on_graph
 from ..autograd.ops import losses
 from ._graph import loss_call
-
-_pointer = native.pointer
 
 
 class _Setting:
@@ -24,11 +20,11 @@ class _Setting:
     so that a recorded program sees them.
 
     Args:
-        check: (name of the loss, value) -> the value to keep; it raises where the value is wrong.
+        require: (name of the loss, value) -> the value to keep; it raises where the value is wrong.
     """
 
-    def __init__(self, check: Callable[[str, Any], Any]) -> None:
-        self.check = check
+    def __init__(self, require: Callable[[str, Any], Any]) -> None:
+        self.require = require
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.kept = f"_{name}"
@@ -37,7 +33,7 @@ class _Setting:
         return self if loss is None else getattr(loss, self.kept)
 
     def __set__(self, loss: Any, value: Any) -> None:
-        setattr(loss, self.kept, self.check(type(loss).__name__, value))
+        setattr(loss, self.kept, self.require(type(loss).__name__, value))
         loss._changes += 1
 
 
@@ -187,7 +183,57 @@ class Loss(Named):
         return {**vars(self), "_saved": None}
 
 
-class _ClassLoss(Loss):
+class _KernelLoss(Loss):
+    """A loss that is an operation of nnlite.autograd, which computes value and gradient together."""
+
+    _op: ClassVar[Any]
+
+    def _options(self, weight: Any) -> tuple[Any, ...]:
+        """The settings of the operation, without the weights of the rows.
+
+        Args:
+            weight: that of the classes.
+        """
+        return (self.reduction,)
+
+    def _weight_of(self, output: Any) -> np.ndarray | None:
+        """The weights of the classes in the dtype of the output."""
+        return None
+
+    def _value(self, output: Any, target: Any, sample_weight: Any, grad: Any) -> float:
+        settings = *self._options(self._weight_of(output)), sample_weight
+        loss, vars(self)["total_weight"] = self._op.weighed(
+            type(self).__name__, output, target, settings, grad
+        )
+        return loss
+
+    def _run(self, output: np.ndarray, target: np.ndarray, sample_weight: Any = None) -> Any:
+        grad = np.empty_like(output) if type(output) is np.ndarray else None
+        return self._value(output, target, sample_weight, grad), (output, grad)
+
+    def evaluate(
+        self, output: np.ndarray, target: np.ndarray, sample_weight: np.ndarray | None = None
+    ) -> float:
+        return self._value(output, target, sample_weight, None)
+
+    def _grad(self, saved: Any) -> np.ndarray:
+        output, grad = saved
+        if output.shape != grad.shape:  # the caller's array, changed since
+            check.unfit(f"{type(self).__name__}.backward", grad, output)
+        return grad
+
+    def _slope(self, output: Any, target: Any, sample_weight: Any) -> Any:
+        settings = self._options(self._weight_of(output._data))
+        return self._op.slope(output, target, *settings, sample_weight)
+
+    def _operation(self, target: Any, sample_weight: Any) -> Any:
+        if type(self)._run is not _KernelLoss._run:
+            return None
+        settings = *self._options(getattr(self, "weight", None)), sample_weight
+        return self._op, (target, settings, None)
+
+
+class _ClassLoss(_KernelLoss):
     """A loss against classes: their weights, and the index that is ignored."""
 
     classifies, takes_logits = True, True
@@ -213,7 +259,7 @@ class _ClassLoss(Loss):
         if self._weight is None or not isinstance(output, np.ndarray):
             return None
         dtype = output.dtype
-        if dtype not in self._weights and dtype in _check.FLOATS:
+        if dtype not in self._weights and dtype in check.FLOATS:
             with np.errstate(over="ignore"):  # an infinite weight is refused by name
                 self._weights[dtype] = self._weight.astype(dtype)
         return self._weights.get(dtype)
@@ -230,8 +276,7 @@ def _class_weights(operation: str, weight: Any) -> np.ndarray:
     found = np.asarray(weight)
     if found.dtype.kind not in "fiu":
         raise TypeError(
-            f"{operation}: weight: expected one number for each class, "
-            f"got {_check.describe(weight)}"
+            f"{operation}: weight: expected one number for each class, got {check.describe(weight)}"
         )
     if found.ndim != 1 or found.size == 0:
         raise ValueError(
@@ -249,7 +294,7 @@ def _class_weights(operation: str, weight: Any) -> np.ndarray:
 
 
 def _smoothing(operation: str, value: Any) -> float:
-    return _check.number(operation, "label_smoothing", value, 0, 1)
+    return check.number(operation, "label_smoothing", value, 0, 1)
 
 
 class SoftmaxCE(_ClassLoss):
@@ -277,6 +322,7 @@ class SoftmaxCE(_ClassLoss):
     al., "Rethinking the inception architecture for computer vision" (2016), section 7.
     """
 
+    _op = losses.SoftmaxCE
     takes_probabilities = True
     label_smoothing = _Setting(_smoothing)
     _label_smoothing: float
@@ -291,38 +337,8 @@ class SoftmaxCE(_ClassLoss):
         super().__init__(reduction, weight, ignore_index)
         self.label_smoothing = label_smoothing
 
-    def _loss(self, output: Any, target: Any, grad: Any, sample_weight: Any) -> float:
-        loss, vars(self)["total_weight"] = criteria.softmax_ce(
-            type(self).__name__, output, target, self._code, grad, self._weight_of(output),
-            self._label_smoothing, self._ignore_index, sample_weight,
-        )  # fmt: skip
-        return loss
-
-    def _run(self, output: np.ndarray, target: np.ndarray, sample_weight: Any = None) -> Any:
-        if type(output) is not np.ndarray:
-            _check.floats("SoftmaxCE", "output", output)
-        grad = np.empty_like(output)
-        return self._loss(output, target, grad, sample_weight), grad
-
-    def evaluate(
-        self, output: np.ndarray, target: np.ndarray, sample_weight: np.ndarray | None = None
-    ) -> float:
-        return self._loss(output, target, None, sample_weight)
-
-    def _slope(self, output: Any, target: Any, sample_weight: Any) -> Any:
-        return losses.softmax_ce_slope(
-            output, target, self.reduction, self._weight_of(output._data), self.label_smoothing,
-            self.ignore_index, sample_weight,
-        )  # fmt: skip
-
-    def _operation(self, target: Any, sample_weight: Any) -> Any:
-        if type(self)._run is not SoftmaxCE._run:
-            return None
-        settings = (self.reduction, self.weight, self.label_smoothing, self.ignore_index)
-        return losses.SoftmaxCE, (target, (*settings, sample_weight), None)
-
-    def _grad(self, saved: np.ndarray) -> np.ndarray:
-        return saved
+    def _options(self, weight: Any) -> tuple[Any, ...]:
+        return self.reduction, weight, self._label_smoothing, self._ignore_index
 
     def _settings(self) -> dict[str, Any]:
         smoothing = {"label_smoothing": self.label_smoothing} if self.label_smoothing else {}
@@ -341,84 +357,21 @@ class NLLLoss(_ClassLoss):
         reduction, weight, ignore_index: as for SoftmaxCE.
     """
 
+    _op = losses.NLL
+
     def __init__(
         self, reduction: str = "mean", weight: Any = None, ignore_index: int = IGNORE_INDEX
     ) -> None:
         super().__init__(reduction, weight, ignore_index)
 
-    def _run(self, output: np.ndarray, target: np.ndarray, sample_weight: Any = None) -> Any:
-        weight = self._weight_of(output)
-        loss, self.total_weight = criteria.nll(
-            type(self).__name__, output, target, self._code, weight, self.ignore_index,
-            sample_weight,
-        )  # fmt: skip
-        kept = None if sample_weight is None else sample_weight.copy()
-        return loss, (output.shape, output.dtype, target.copy(), weight, kept)
-
-    def _slope(self, output: Any, target: Any, sample_weight: Any) -> Any:
-        weight = self._weight_of(output._data)
-        settings = (self.reduction, weight, self.ignore_index, sample_weight)
-        return losses.nll_slope(output, target, *settings)
-
-    def _operation(self, target: Any, sample_weight: Any) -> Any:
-        if type(self)._run is not NLLLoss._run:
-            return None
-        settings = (self.reduction, self.weight, self.ignore_index, sample_weight)
-        return losses.NLL, (target, settings, None)
-
-    def _grad(self, saved: Any) -> np.ndarray:
-        shape, dtype, target, weight, sample_weight = saved
-        grad = np.empty(shape, dtype)
-        status = native.KERNELS[dtype].ClassNLLCriterion_updateGradInput(
-            *shape, _pointer(target), _pointer(grad), _pointer_or_null(weight),
-            _pointer_or_null(sample_weight), native.cell("int64_t"), 1.0, self.ignore_index,
-            self._code,
-        )  # fmt: skip
-        if status:
-            native.fail("NLLLoss.backward", status)
-        return grad
+    def _options(self, weight: Any) -> tuple[Any, ...]:
+        return self.reduction, weight, self._ignore_index
 
 
-def _pointer_or_null(array: np.ndarray | None) -> Any:
-    return native.NULL if array is None else _pointer(array)
-
-
-class MSELoss(Loss):
+class MSELoss(_KernelLoss):
     """Mean (or sum) of (x - t)^2 over all elements; gradient 2 (x - t) / n, or 2 (x - t).
 
     With weights s of the samples: s_i (x_i - t_i)^2, the mean divided by the sum of s.
     """
 
-    def _run(self, output: np.ndarray, target: np.ndarray, sample_weight: Any = None) -> Any:
-        loss = self.evaluate(output, target, sample_weight)
-        kept = None if sample_weight is None else sample_weight.copy()
-        return loss, (output, target.copy(), kept)
-
-    def evaluate(
-        self, output: np.ndarray, target: np.ndarray, sample_weight: np.ndarray | None = None
-    ) -> float:
-        loss, self.total_weight = criteria.mse(
-            type(self).__name__, output, target, self._code, sample_weight
-        )
-        return loss
-
-    def _slope(self, output: Any, target: Any, sample_weight: Any) -> Any:
-        return losses.mse_slope(output, target, self.reduction, sample_weight)
-
-    def _operation(self, target: Any, sample_weight: Any) -> Any:
-        if type(self)._run is not MSELoss._run:
-            return None
-        return losses.MSE, (target, (self.reduction, sample_weight), None)
-
-    def _grad(self, saved: Any) -> np.ndarray:
-        output, target, sample_weight = saved
-        grad = np.empty_like(target)
-        if output.shape != target.shape:  # the caller's array, changed since
-            _check.unfit("MSELoss.backward", output, target)
-        status = native.KERNELS[output.dtype].MSECriterion_updateGradInput(
-            *criteria.rows_and_columns(target), _pointer(output), _pointer(target), _pointer(grad),
-            _pointer_or_null(sample_weight), 1.0, self._code, _State.threads,
-        )  # fmt: skip
-        if status:
-            native.fail("MSELoss.backward", status)
-        return grad
+    _op = losses.MSE

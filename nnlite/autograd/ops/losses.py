@@ -85,8 +85,13 @@ class _Loss(Operation):
     """
 
     keeps_inputs = True
+    weighed: Any  # (name for messages, x, target, settings, gradient) -> loss, weight of its rows
     fills = 2  # the parameter that is an output: the gradient by x
     slope: Any
+
+    @classmethod
+    def forward(cls, x: Any, target: Any, settings: tuple, grad: Any = None) -> Any:
+        return cls.weighed(cls.name, contiguous(x), target, settings, grad)[0]
 
     @classmethod
     def vjp(cls, g: Any, need: Any, x: Any, target: Any, settings: tuple, grad: Any) -> Any:
@@ -113,31 +118,6 @@ class _Loss(Operation):
         if x._edge is not None:
             record(cls, out, (x,), (target, settings, grad))
         return out
-
-
-def fill_nll_gradient(
-    grad: np.ndarray, target: np.ndarray, reduction: str, weight: Any, ignore_index: int,
-    sample_weight: Any,
-) -> None:  # fmt: skip
-    """The gradient of nll_loss for targets that its forward has checked."""
-    status = native.KERNELS[grad.dtype].ClassNLLCriterion_updateGradInput(
-        *grad.shape, native.pointer(target), native.pointer(grad), _optional(weight),
-        _optional(sample_weight), native.cell("int64_t"), 1.0, ignore_index,
-        criteria.reduction("nll_loss", reduction),
-    )  # fmt: skip
-    native.check(status, "nll_loss: backward")
-
-
-def fill_mse_gradient(
-    grad: np.ndarray, x: np.ndarray, target: np.ndarray, reduction: str, sample_weight: Any
-) -> None:
-    """The gradient of mse_loss for operands that its forward has checked."""
-    status = native.KERNELS[grad.dtype].MSECriterion_updateGradInput(
-        *criteria.rows_and_columns(x), native.pointer(x), native.pointer(target),
-        native.pointer(grad), _optional(sample_weight), 1.0,
-        criteria.reduction("mse_loss", reduction), _State.threads,
-    )  # fmt: skip
-    native.check(status, "mse_loss: backward")
 
 
 def _optional(array: np.ndarray | None) -> Any:
@@ -173,9 +153,9 @@ class SoftmaxCE(_Loss):
         return line, {"share": shares(x, target, *settings)}
 
     @staticmethod
-    def forward(x: Any, target: Any, settings: tuple, grad: Any = None) -> Any:
-        reduction, *rest = settings
-        return functional.softmax_ce(contiguous(x), target, reduction, grad, *rest)
+    def weighed(name: str, x: Any, target: Any, settings: tuple, grad: Any) -> tuple[float, float]:
+        code = criteria.reduction(name, settings[0])
+        return criteria.softmax_ce(name, x, target, code, grad, *settings[1:])
 
     @staticmethod
     def lower(low: Any, inputs: list[Any], out: Any, target: Any, settings: Any, grad: Any) -> Any:
@@ -194,12 +174,17 @@ class NLL(_Loss):
         return line, {"share": -nll_slope(x, target, *settings)}
 
     @staticmethod
-    def forward(x: Any, target: Any, settings: tuple, grad: Any = None) -> Any:
-        loss = functional.nll_loss(contiguous(x), target, *settings)
+    def weighed(name: str, x: Any, target: Any, settings: tuple, grad: Any) -> tuple[float, float]:
+        reduction, weight, ignore_index, sample_weight = settings
+        code = criteria.reduction(name, reduction)
+        found = criteria.nll(name, x, target, code, weight, ignore_index, sample_weight)
         if grad is not None:
-            reduction, weight, ignore_index, sample_weight = settings
-            fill_nll_gradient(grad, target, reduction, weight, ignore_index, sample_weight)
-        return loss
+            status = native.KERNELS[grad.dtype].ClassNLLCriterion_updateGradInput(
+                *grad.shape, native.pointer(target), native.pointer(grad), _optional(weight),
+                _optional(sample_weight), native.cell("int64_t"), 1.0, ignore_index, code,
+            )  # fmt: skip
+            native.check(status, name)
+        return found
 
     @staticmethod
     def lower(low: Any, inputs: list[Any], out: Any, target: Any, settings: Any, grad: Any) -> Any:
@@ -225,12 +210,17 @@ class MSE(_Loss):
         return line, {"target": target, "share": share.astype(x.dtype)}
 
     @staticmethod
-    def forward(x: Any, target: Any, settings: tuple, grad: Any = None) -> Any:
-        x = contiguous(x)
-        loss = functional.mse_loss(x, target, *settings)
+    def weighed(name: str, x: Any, target: Any, settings: tuple, grad: Any) -> tuple[float, float]:
+        reduction, sample_weight = settings
+        code = criteria.reduction(name, reduction)
+        found = criteria.mse(name, x, target, code, sample_weight)
         if grad is not None:
-            fill_mse_gradient(grad, x, target, *settings)
-        return loss
+            status = native.KERNELS[grad.dtype].MSECriterion_updateGradInput(
+                *criteria.rows_and_columns(x), native.pointer(x), native.pointer(target),
+                native.pointer(grad), _optional(sample_weight), 1.0, code, _State.threads,
+            )  # fmt: skip
+            native.check(status, name)
+        return found
 
     @staticmethod
     def lower(low: Any, inputs: list[Any], out: Any, target: Any, settings: Any, grad: Any) -> Any:
