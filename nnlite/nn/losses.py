@@ -184,7 +184,7 @@ class Loss(Named):
 
 
 class _KernelLoss(Loss):
-    """A loss that is an operation of nnlite.autograd, which computes value and gradient together."""
+    """A loss that is an operation of nnlite.autograd: its kernel computes the gradient too."""
 
     _op: ClassVar[Any]
 
