@@ -80,8 +80,8 @@ class Module(Named):
     _unnamed = ""  # first word of children's names that the names of their parameters leave out
     _buffers: dict[str, bool] = {}  # name -> whether files hold it  # noqa: RUF012
 
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
         cls._written = not (_is_ours(cls._run) and _is_ours(cls._grad))
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -185,7 +185,7 @@ class Module(Named):
         It is recorded at first sight where there are parameters, whose gradients go on from what is
         there by the same kernel every time; else at the second.
         """
-        if type(x) is not np.ndarray or not x.flags.carray or not x.size:
+        if type(x) is not np.ndarray or not x.flags.carray or not x.ndim * x.size:
             return None
         own, kind = vars(self), (Structure.token, x.dtype, x.shape[1:])
         program = self._pass
@@ -661,7 +661,7 @@ def is_own_layer(module: Module) -> bool:
 
 
 def _is_ours(function: Any) -> bool:
-    return function.__module__.startswith("nnlite.")
+    return str(getattr(function, "__module__", "")).startswith("nnlite.")
 
 
 def has_tensor_forward(model: Module) -> bool:
@@ -698,8 +698,10 @@ def _pass_of(model: Module, x: np.ndarray) -> Any:
 
 def _array_of(y: Any, x: np.ndarray) -> np.ndarray:
     """The values of an output as an array that is not the input."""
-    found = np.ascontiguousarray(y._data if type(y) is Tensor else y)
-    return found.copy() if np.may_share_memory(found, x) else found
+    found = y._data if type(y) is Tensor else y
+    if not found.flags.c_contiguous or np.may_share_memory(found, x):
+        return np.array(found, order="C")
+    return found
 
 
 def _parts_in(

@@ -127,9 +127,11 @@ class Sequential(Module):
         """Makes of a pass of the chain passes of its layers."""
         before = saved.rewound()
         self.forget()
-        self._step(saved.x)
-        for module, step in before:
-            module.step = step
+        try:
+            self._step(saved.x)
+        finally:
+            for module, step in before:
+                module.step = step
 
     def _spaces(self) -> list[dict[str, Any]]:
         return [vars(self), *(space for layer in self.layers for space in layer._spaces())]

@@ -30,25 +30,22 @@ _NULL = native.NULL
 
 
 def recorded(model: Module, x: np.ndarray) -> Pass | None:
-    """The program of a model for such rows; where there is none for any number of them, for as many
-    as there are; or None."""
-    for rows in (None, len(x)):
-        try:
-            return Pass(model, x, rows)
-        except Unsupported:
-            continue
-    return None
+    """The program of a model for such rows, or None."""
+    try:
+        return Pass(model, x)
+    except Unsupported:
+        return None
 
 
 class Pass:
-    """A model's forward and backward, for any number of rows or for so many.
+    """A model's forward and backward, for any number of rows.
 
     Raises:
         Unsupported: why there is no program.
     """
 
-    def __init__(self, model: Module, x: np.ndarray, rows: int | None) -> None:
-        self.rows, self.dtype, self.width = rows, x.dtype, x.shape[1:]
+    def __init__(self, model: Module, x: np.ndarray) -> None:
+        self.dtype, self.width, self.ndim = x.dtype, x.shape[1:], x.ndim
         modules = parts_of(model)
         r = self._recording(model, modules, x)
         self.watch = Watch(modules, modes=False)
@@ -65,7 +62,7 @@ class Pass:
 
     def _recording(self, model: Module, modules: list[Any], x: np.ndarray) -> Recording:
         try:
-            y = model._values(x)
+            y = model._values(x[:1])
         except Exception as error:  # which the call itself will raise
             raise Unsupported(str(error)) from None
 
@@ -81,7 +78,7 @@ class Pass:
             return {"x": x, "out": out._data, "mark": mark, "dx": found.pop(leaf._edge, None),
                     "grads": found}  # fmt: skip
 
-        return Recording(call, {"x": x, "g": y}, self.rows, modules, self.dtype)
+        return Recording(call, {"x": x, "g": y}, None, modules, self.dtype)
 
     def _ends(self, r: Recording) -> tuple[Value, Value]:
         """The output, and the gradient of the input, each a buffer of its own."""
@@ -93,8 +90,7 @@ class Pass:
         else:
             dx = low.owned(r.value(found["dx"]))
         out = r.owned(out)
-        batch = 0 if self.rows is None else None
-        if any(v.batch != batch or v.shape[:1] != (self.rows or 1,) for v in (out, dx)):
+        if any(v.batch != 0 or v.shape[0] != 1 for v in (out, dx)):
             raise Unsupported("the output has not one row for each row of the batch")
         if any(v.offset or v.buffer.size != v.size for v in (out, dx)):
             raise Unsupported("the output is part of another value")
@@ -154,7 +150,8 @@ class Pass:
             type(x) is np.ndarray
             and x.dtype is self.dtype
             and x.shape[1:] == self.width
-            and (len(x) == self.rows if self.rows else len(x) > 0)
+            and x.ndim == self.ndim
+            and len(x) > 0
             and x.flags.carray
         )
 

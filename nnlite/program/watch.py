@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..autograd.tensor import Tensor
-from ..nn.module import Structure
+from ..nn.module import Module, Structure, is_own_layer
 
 # What the library itself changes between calls, and what no program freezes.
 CHANGES = {"_saved", "_forwards", "_program", "_refused", "_pass", "_kind"}
@@ -46,6 +46,7 @@ class Watch:
     def _add(self, part: Any) -> None:
         space = vars(part)
         own = not type(part).__module__.startswith("nnlite.")
+        own = own and not (isinstance(part, Module) and is_own_layer(part))
         names = set(space) - CHANGES
         if own:
             self._spaces.append((space, len(space), set(space)))

@@ -239,6 +239,41 @@ def test_a_code_of_the_users_runs_as_python(rng):
     assert type(named._pass) is Pass
 
 
+def test_rows_of_one_number_and_a_number(rng):
+    for _ in range(3):
+        for kind in (nn.Tanh, nn.Softmax, nn.Identity):
+            layer, rows = kind(), rng.normal(size=7).astype(F32)
+            for _ in range(3):
+                x = nn.tensor(rows, requires_grad=True)
+                same_bytes(layer(rows), layer(x).detach().numpy())
+                g = rng.normal(size=7).astype(F32)
+                layer(x).backward(nn.tensor(g))
+                same_bytes(layer.backward(g), x.grad.numpy())
+        number = np.array(0.5, F32)
+        for _ in range(3):  # a program of the rows above is none of a number
+            tanh = layer if kind is nn.Tanh else nn.Tanh()
+            tanh.backward(tanh(rows))
+            tanh.backward(tanh(rows))
+            assert tanh(number) == nn.functional.tanh(number) and tanh(number).shape == ()
+            tanh.forget()
+
+
+def test_attributes_of_a_users_chain_are_no_change():
+    """Its steps are the library's, which do not read them."""
+
+    class Named(nn.Sequential):
+        epoch = 0
+
+    model, x = Named(nn.Linear(5, 2)), np.ones((3, 5), F32)
+    model.forget()
+    model(x)
+    first = model._pass
+    for model.epoch in range(3):
+        model.forget()
+        model(x)
+        assert model._pass is first
+
+
 def test_layers_without_parameters_are_recorded_at_the_second_call(rng):
     layer = nn.Tanh()
     for width in range(2, 6):  # each call with other rows: nothing is recorded
