@@ -1,24 +1,20 @@
-"""The base of all modules: forward, backward, parameters, state."""
+"""The base of all modules: parameters, modes, state, prediction. How they compute: `_steps.py`."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._core import check
 from .._core.config import _State
 from .._core.dtypes import NAMES
-from .._core.names import MODULE, Named
+from .._core.names import MODULE
 from .._core.settings import settings
-from ..autograd.inspect.blocks import in_block
-from ..autograd.node import RECORD, enable_grad, no_grad, state
-from ..autograd.operation import as_tensor, on_graph
-from ..autograd.tensor import Tensor, wrap
-from ._graph import module_call
-from ._pending import Graph, Pending, leaf_of
+from ..autograd.node import RECORD, state
+from ._steps import Steps, Structure, is_own_layer
 from .parameter import Parameter, gather
 
 if TYPE_CHECKING:
@@ -32,20 +28,8 @@ _HOLDERS = (list, tuple, dict, set, frozenset, deque)
 # Attributes that hold no parts: what forward keeps, what is recorded, names of buffers.
 _INNER = frozenset({"_saved", "_forwards", "_program", "_refused", "_pass", "_kind", "_buffers"})
 
-# What a class of the user may define anew: no program of the library's code stands for it then.
-_STEPS = (
-    "__call__", "forward", "backward", "_run", "_grad", "_graph", "_formula", "_check_grad",
-)  # fmt: skip
 
-
-class Structure:
-    """`token` is another object whenever a module got or lost a parameter or module, so that what
-    was recorded of modules need not look at each of them before each run."""
-
-    token = object()
-
-
-class Module(Named):
+class Module(Steps):
     """A function with parameters.
 
     A subclass sets Parameters and Modules as attributes and defines one of
@@ -66,23 +50,9 @@ class Module(Named):
 
     _foreign, _never, _common = MODULE, ("requires_grad",), ("training",)
 
-    training = True
-    _saved: Any = None  # [what the last forward kept], empty once it was taken
-    _forwards = 0  # forwards since the last backward
-    _program: Any = None  # of predict
-    _refused: Any = None  # the rows last found to have no program
-    _pass: Any = None  # the program of forward and backward
-    _kind: Any = None  # the rows for which one was last looked for
-    _written = False  # whether a class of the user defines `_run` or `_grad`
-    _runs_user_code = False  # whether its formula calls what the user wrote
-    _operation: ClassVar[str] = ""  # in messages; the name of the class unless it is given
     recorded: tuple[str, ...] = ()  # settings that a program holds, and that may change
     _unnamed = ""  # first word of children's names that the names of their parameters leave out
     _buffers: dict[str, bool] = {}  # name -> whether files hold it  # noqa: RUF012
-
-    def __init_subclass__(cls, **settings: Any) -> None:
-        super().__init_subclass__(**settings)
-        cls._written = not (_is_ours(cls._run) and _is_ours(cls._grad))
 
     def __setattr__(self, name: str, value: Any) -> None:
         before = vars(self).get(name)
@@ -97,254 +67,6 @@ class Module(Named):
                 if isinstance(before, Parameter):
                     before._homes -= 1
                     before._lost = f"{type(self).__name__}.{name}"
-
-    def __call__(self, *args: Any, **named: Any) -> Any:
-        if len(args) == 1 and not named and type(args[0]) is np.ndarray:
-            return self.forward(args[0])  # the usual case
-        try:
-            for x in args:
-                if type(x) is not np.ndarray and on_graph(x):
-                    if state.mode & RECORD:
-                        state.tape.depends_on(self)
-                    return in_block(type(self).__name__, self.forward, *args, **named)
-            return self.forward(*args, **named)
-        except TypeError:
-            count = len(args) + len(named)
-            if count == 1 or type(self).forward is not Module.forward:
-                raise
-        raise TypeError(
-            f"{type(self).__name__}: expected one argument, x, got {count}; a module of your own "
-            "may have a forward of several"
-        )
-
-    def forward(self, x: np.ndarray) -> np.ndarray:
-        """The output for a batch of rows; in training mode keeps what backward needs.
-
-        Args:
-            x: a C-contiguous array of the module's dtype; or a Tensor, for a Tensor whose graph
-                does backward's work.
-
-        Raises:
-            TypeError, ValueError: dtype or shape do not fit; nothing is kept then.
-        """
-        if type(x) is not np.ndarray and on_graph(x):
-            return self._graph(x if type(x) is Tensor else as_tensor(x))
-        if self.training:
-            return self._run(x, True)
-        usual = type(self).forward is Module.forward and type(x) is np.ndarray and x.flags.carray
-        return self._infer(x) if usual else self._run(x, False)
-
-    def _formula(self, x: Tensor) -> Any:
-        """The output of a Tensor, by operations of nnlite.autograd."""
-        raise TypeError(f"{type(self).__name__} must define forward and backward, or _run, _grad")
-
-    def _graph(self, x: Tensor) -> Any:
-        """The output of a Tensor; by `_run` and `_grad` as one call where a class defines them."""
-        if self._written:
-            return module_call(self, x)
-        y = self._formula(x)
-        return y if type(y) is Tensor else self._checked(y)
-
-    def _checked(self, y: Any) -> Tensor:
-        if not on_graph(y):
-            raise TypeError(
-                f"{self!r}: expected it to compute a Tensor from x, got {check.describe(y)}; "
-                "compute with operators, methods of Tensors and functions of nnlite"
-            )
-        return as_tensor(y)
-
-    def backward(self, grad_output: np.ndarray) -> np.ndarray:
-        """The gradient of the input; adds to `parameter.grad`.
-
-        Args:
-            grad_output: the gradient of the loss by the output of the last forward.
-
-        Raises:
-            RuntimeError: no forward in training mode since the last backward, or more than one.
-            TypeError, ValueError: grad_output does not fit that output. No gradient has changed.
-        """
-        return self._backward(grad_output, True)
-
-    # The steps of forward and backward.
-
-    def _run(self, x: np.ndarray, keep: bool) -> np.ndarray:
-        if not keep:
-            return self._values(x)
-        program = self._pass
-        if program is None or not program.takes(x) or not program.current():
-            program = self._recorded(x)
-        if program is None:
-            return self._step(x)
-        y, saved = program.forward(x)
-        self._keep(saved)
-        return y
-
-    def _recorded(self, x: np.ndarray) -> Any:
-        """The program of forward and backward for such rows, or None.
-
-        It is recorded at first sight where there are parameters, whose gradients go on from what is
-        there by the same kernel every time; else at the second.
-        """
-        if type(x) is not np.ndarray or not x.flags.carray or not x.ndim * x.size:
-            return None
-        own, kind = vars(self), (Structure.token, x.dtype, x.shape[1:])
-        program = self._pass
-        changed = program is not None and program.takes(x)
-        seen = self._kind == (kind, True) and not changed
-        if seen or (self._kind != (kind, False) and not changed and self._dtype() is None):
-            own["_kind"] = kind, seen
-            return None
-        own["_kind"] = kind, True
-        own["_pass"] = _pass_of(self, x)
-        return self._pass
-
-    def _step(self, x: np.ndarray, call: Any = None, want_input: bool = True) -> np.ndarray:
-        """The output by the graph of a call on a Tensor, which is kept."""
-        self._check_input(x)
-        leaf = leaf_of(x) if want_input else wrap(x)
-        with enable_grad():
-            out = self._in_mode(True, call, leaf)
-        if type(out) is not Tensor:
-            raise TypeError(
-                f"{type(self).__name__}.forward: expected it to return a Tensor computed from x, "
-                f"got {check.describe(out)}; compute with Tensors throughout, or define "
-                "backward() too"
-            )
-        self._keep(Graph(self, leaf, out))
-        return _array_of(out, x)
-
-    def _values(self, x: np.ndarray, call: Any = None) -> np.ndarray:
-        """The output of a call on a Tensor, of which nothing is kept."""
-        self._check_input(x)
-        with no_grad():
-            y = self._in_mode(False, call, wrap(x))
-        found = as_tensor(y) if on_graph(y) else y
-        if not isinstance(found, (Tensor, np.ndarray)):
-            raise TypeError(
-                f"{type(self).__name__}.forward: expected it to return a Tensor, got "
-                f"{check.describe(found)}"
-            )
-        return _array_of(found, x)
-
-    def _in_mode(self, training: bool, call: Any, x: Tensor) -> Any:
-        """The result of a call, by default the formula, with all modules here and below in that
-        mode."""
-        others = [module for module in self.modules() if module.training is not training]
-        try:
-            for module in others:
-                module.training = training
-            return self._checked(self._formula(x)) if call is None else call(x)
-        finally:
-            for module in others:
-                module.training = not training
-
-    def _check_input(self, x: Any) -> None:
-        """Refuses what is no plain array of rows of the module's dtype."""
-        check.floats(self._operation or type(self).__name__, "x", x)
-
-    def _call(self, x: np.ndarray, keep: bool) -> np.ndarray:
-        """The output, for a chain, a trainer or predict: by forward where a subclass has its own.
-
-        Backward can follow only when `keep` is true, whatever the module's mode is.
-        """
-        if type(self).forward is Module.forward:
-            return self._run(x, keep)
-        if type(self).backward is Module.backward:
-            return self._step(x, self.forward) if keep else self._values(x, self.forward)
-        modes = [(module, module.training) for module in self.modules()]
-        self.train(keep)
-        try:
-            y = self.forward(x)
-        finally:
-            for module, mode in modes:
-                module.training = mode
-        if keep:
-            vars(self).update(_saved=self._saved or [None], _forwards=1)
-        return y
-
-    def _call_backward(self, grad_output: np.ndarray, want_input: bool) -> Any:
-        """The gradient of the input after `_call`: by backward where a subclass has its own."""
-        if type(self).backward is Module.backward:
-            return self._backward(grad_output, want_input)
-        grad_input = self.backward(grad_output)
-        self.__dict__["_forwards"] = 0
-        return grad_input
-
-    def _grad(self, saved: Any, grad_output: np.ndarray, want_input: bool) -> Any:
-        if not isinstance(saved, Pending):
-            raise TypeError(
-                f"{type(self).__name__} must define forward and backward, or _run and _grad"
-            )
-        return saved.backward(grad_output, want_input)
-
-    def _check_grad(self, saved: Any, grad_output: np.ndarray) -> None:
-        """Refuses a gradient that does not fit the kept forward; default: the shape of `saved`."""
-        operation = f"{type(self).__name__}.backward"
-        check.same_shape(operation, "grad_output", grad_output, saved, "the output of forward")
-
-    def _keep(self, saved: Any) -> None:
-        holder = [saved]
-        for own in saved.spaces if isinstance(saved, Pending) else (self.__dict__,):
-            own["_saved"] = holder
-            own["_forwards"] = own.get("_forwards", 0) + 1
-
-    def _check_pending(self) -> None:
-        """Requires exactly one forward since the last backward."""
-        count, name = self._forwards, type(self).__name__
-        if count == 1:
-            return
-        if count == 0:
-            raise self._nothing_pending()
-        self.forget()
-        raise RuntimeError(
-            f"{name}.backward: forward ran {count} times since the last backward, so it is not "
-            "known which one is meant. Call backward after each forward, predict() or eval() "
-            "for passes without backward, forget() to drop a forward, or one module for each place "
-            "and thread"
-        )
-
-    def _nothing_pending(self) -> RuntimeError:
-        mode = "" if self.training else "; the module is in eval mode, call train() first"
-        return RuntimeError(
-            f"{type(self).__name__}.backward: no forward since the last backward{mode}: "
-            "call forward(x), then backward(gradient of its output)"
-        )
-
-    def _take(self) -> Any:
-        """What the one pending forward kept. Nobody else gets it: another thread may call this
-        module, so what is checked and what is used must be one object."""
-        self._check_pending()
-        try:
-            saved = self._saved.pop()
-        except (AttributeError, IndexError):  # another thread was quicker
-            self.__dict__["_forwards"] = 0
-            raise self._nothing_pending() from None
-        if not isinstance(saved, Pending):
-            self.__dict__["_forwards"] = 0
-            return saved
-        if saved.spaces[0] is not self.__dict__:  # of a chain that this is a layer of
-            saved.unfold()
-            return self._take()
-        for own in saved.spaces:
-            own["_forwards"] = 0
-        return saved
-
-    def _spaces(self) -> list[dict[str, Any]]:
-        """The attributes of the modules whose turn it is after a forward."""
-        return [vars(self)]
-
-    def _backward(self, grad_output: np.ndarray, want_input: bool) -> Any:
-        saved = self._take()
-        try:
-            self._check_grad(saved, grad_output)
-        except BaseException:
-            self._keep(saved)
-            raise
-        return self._grad(saved, grad_output, want_input)
-
-    def _backward_from_loss(self, grad_output: np.ndarray) -> None:
-        """Backward for a trainer: the gradient of the model's input is not computed."""
-        self._call_backward(grad_output, False)
 
     # Children and parameters.
 
@@ -654,24 +376,6 @@ class Module(Named):
         gather(self.parameters())
 
 
-def is_own_layer(module: Module) -> bool:
-    """Whether all that this module does is the library's code, and not the user's."""
-    kind = type(module)
-    return all(_is_ours(getattr(kind, name)) for name in _STEPS)
-
-
-def _is_ours(function: Any) -> bool:
-    return str(getattr(function, "__module__", "")).startswith("nnlite.")
-
-
-def has_tensor_forward(model: Module) -> bool:
-    """Whether a module of the model defines forward alone: its gradient comes from the graph."""
-    return any(
-        type(m).forward is not Module.forward and type(m).backward is Module.backward
-        for m in model.modules()
-    )
-
-
 def shares_parameters(model: Module) -> bool:
     """Whether a parameter stands in two modules: the graph sums what each use gives it."""
     found = [id(p) for m in model.modules() for p in vars(m).values() if isinstance(p, Parameter)]
@@ -685,23 +389,6 @@ def _predictor(model: Module, x: np.ndarray) -> Any:
     from ..program.predict import predictor
 
     return predictor(model, x)
-
-
-def _pass_of(model: Module, x: np.ndarray) -> Any:
-    """The program of forward and backward of the library's own layers, or None."""
-    if not all(is_own_layer(m) and not m._runs_user_code for m in model.modules()):
-        return None
-    from ..program.passes import recorded
-
-    return recorded(model, x)
-
-
-def _array_of(y: Any, x: np.ndarray) -> np.ndarray:
-    """The values of an output as an array that is not the input."""
-    found = y._data if type(y) is Tensor else y
-    if not found.flags.c_contiguous or np.may_share_memory(found, x):
-        return np.array(found, order="C")
-    return found
 
 
 def _parts_in(

@@ -14,7 +14,7 @@ from .._core.names import OPTIMIZER, Named
 from .._core.settings import settings
 from ..autograd.node import tick
 from ..autograd.tensor import Tensor
-from ..nn.module import Structure
+from ..nn._steps import Structure
 from ..nn.parameter import Parameter, Segment, aligned_zeros, padded, segments
 
 

@@ -19,8 +19,9 @@ from ..autograd.node import RECORD, TRACED, Node, Unsupported, state
 from ..autograd.operation import as_tensor, on_graph
 from ..autograd.tensor import Tensor, wrap
 from ..nn._graph import calls_alone
+from ..nn._steps import is_own_layer
 from ..nn.losses import Loss
-from ..nn.module import Module, is_own_layer
+from ..nn.module import Module
 from .effects import Effects
 from .lower import KIND_OF, OUT, OUT2, Call, Lowering
 from .rewrite import ordered, rewritten

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..autograd.tensor import Tensor
-from ..nn.module import Module, Structure, is_own_layer
+from ..nn._steps import Structure, is_own_layer
+from ..nn.module import Module
 
 # What the library itself changes between calls, and what no program freezes.
 CHANGES = {"_saved", "_forwards", "_program", "_refused", "_pass", "_kind"}

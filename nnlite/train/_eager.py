@@ -7,9 +7,10 @@ import math
 import numpy as np
 
 from .._core import check, native
+from ..nn._steps import has_tensor_forward
 from ..nn.dropout import Dropout
 from ..nn.losses import Loss
-from ..nn.module import Module, converted, has_tensor_forward, shares_parameters
+from ..nn.module import Module, converted, shares_parameters
 from ..optim import Optimizer
 from . import _losses
 from ._rows import NotFiniteError, Rows, Sums, class_counts, ignored
