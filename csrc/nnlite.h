@@ -39,6 +39,28 @@ enum nnl_status {
 
 enum nnl_activation { NNL_IDENTITY = 0, NNL_RELU = 1, NNL_SIGMOID = 2, NNL_TANH = 3 };
 
+/* Choices among ways that give the same bits, and their ways (core/autotune.h). */
+enum nnl_choice {
+    NNL_CHOICE_TRANSPOSE = 0, /* a product: 0 as it is, 1 its transpose */
+    NNL_CHOICE_PARTS = 1,     /* 0 one, 1 one for each thread, 2 one for two threads */
+    NNL_CHOICE_PACK_A = 2,    /* 0 in place, 1 packed */
+    NNL_CHOICE_PACK_B = 3,
+    NNL_CHOICE_TERMS = 4, /* inner terms of a block: 0 few, 1 more, 2 most */
+    NNL_CHOICE_FETCH = 5, /* the next panel of B: 0 when it is packed, 1 beforehand */
+    NNL_CHOICE_BATCH = 6, /* a small network's: 0 each call takes threads, 1 they share its rows */
+    NNL_CHOICES = 7,
+    NNL_TUNE_WAYS = 3
+};
+
+/* A choice that was made or is being made, for the computations of a class. */
+typedef struct {
+    int32_t choice, ways; /* enum nnl_choice; 0 ways: there is none here */
+    int32_t made;         /* 0: not yet; 1: as the rule says; 2 + way */
+    int32_t power[3];     /* sizes to powers of two: m, n, k; or rows, work of a row, calls */
+    int32_t threads, flags;
+    double cost[3]; /* quickest trial of each way, time by work; 0: none */
+} nnl_choice_made;
+
 /* How a product starts and ends; bits that may be combined. */
 enum nnl_product_mode {
     NNL_ACCUMULATE = 1, /* the chains start from the stored values */
@@ -140,13 +162,6 @@ typedef struct {
         best_weights; /* [OUT] [OPTIONAL] of all segments, one after the other, at the best figure */
 } nnl_stopping;
 
-/* How long a row takes with its batch shared by threads, and layer by layer; kept by Training_run. */
-typedef struct {
-    int32_t turn; /* batches of this period so far */
-    int32_t shared_is_quicker;
-    double shared, alone; /* seconds of the quickest trial */
-} nnl_pace;
-
 /* ==== programs ==== */
 
 /* An operand: element (i, j, k, l) stands stride[0] i + ... elements after `offset` bytes of a
@@ -234,7 +249,6 @@ typedef struct {
     nnl_optimizer *optimizer;
     void *input, *target, *weight; /* [BUFFER] one gathered batch */
     int64_t *index;                /* [BUFFER] [batch] */
-    nnl_pace pace;                 /* [BUFFER] zero at first; of no result a bit depends on it */
     nnl_data data, held_out;       /* held_out.rows may be 0 */
     void *held_output;             /* [BUFFER] [min(held_out.rows, 4096), outputs of the last] */
     void *outputs;                 /* [OUT] [data.rows, outputs] [OPTIONAL]: of every batch */
@@ -271,6 +285,12 @@ const char *nnl_build_compiler(void);
 enum nnl_threading { NNL_THREADING_NONE = 0, NNL_THREADING_POOL = 1, NNL_THREADING_OPENMP = 2 };
 int nnl_get_threading(void);
 int nnl_set_threading(int threading, uintptr_t openmp);
+
+/* Whether choices are made by trying (the default), or by rules alone. A way may be forced, -1: no
+ * longer. nnl_tuned reports what was chosen: index from 0; NNL_EINDEX behind the last. */
+void nnl_set_autotune(int on);
+int nnl_force_choice(int choice, int way);
+int nnl_tuned(int64_t index, nnl_choice_made *found);
 
 /* 1 when one of the functions below has been called by way of the binding, else 0. */
 int nnl_was_called(void);

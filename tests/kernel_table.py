@@ -197,6 +197,8 @@ OUTSIDE = {
     "status_text": "a text: test_build.py",
     "build_isa": "a text: test_build.py",
     "build_compiler": "a text: test_build.py",
+    "force_choice": "a setting of the process: test_autotune.py",
+    "tuned": "what was chosen by trying: test_autotune.py",
     "gemm_pack": "an order of this build's own, which gemm reads: test_gemm.py",
     "gemm_packed_size": "the same",
     "get_threading": "a setting of the process: test_threading.py",

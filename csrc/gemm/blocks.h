@@ -51,10 +51,12 @@
  * in the others. NC columns of packed B stay in the last cache. */
 #if defined(NNL_ISA_AVX512)
 #define NNL_GEMM_KC 768
+#define NNL_GEMM_KC_LONG 1152
 #define NNL_GEMM_MC_FLOAT_SHARE 0.43
 #define NNL_GEMM_MC_DOUBLE_SHARE 0.57
 #else
 #define NNL_GEMM_KC 512
+#define NNL_GEMM_KC_LONG 1024
 #define NNL_GEMM_MC_FLOAT_SHARE 0.19
 #define NNL_GEMM_MC_DOUBLE_SHARE 0.26
 #endif
@@ -94,6 +96,15 @@
 #define NNL_GEMM_REGION_WORK 2000
 #endif
 #define NNL_GEMM_REGION_GAIN 0.9
+
+/* Products of less work, 20 us of one thread, take the rules here; for others ways are tried
+ * (core/autotune.h). Both orientations are where neither is more than so many times the other's work. */
+#if defined(NNL_ISA_AVX512)
+#define NNL_GEMM_TUNE_WORK 74000
+#else
+#define NNL_GEMM_TUNE_WORK 148000
+#endif
+#define NNL_GEMM_TRY_WORK 1.1
 
 /* Bytes of A and B that a thread reads from the second cache in the time of a multiply-add. */
 #define NNL_GEMM_BYTES_PER_WORK 32

@@ -11,6 +11,7 @@
 
 #include <string.h>
 
+#include "core/autotune.h"
 #include "core/base.h"
 #include "core/entry.h"
 #include "gemm/blocks.h"
@@ -115,36 +116,65 @@ static double T_(turned_work)(const T_(product) *g) {
 
 #include "gemm/thin.inc"
 
+/* What a product's choices are kept by: sizes, type, layouts, whether rows begin on a cache line, and
+ * whether it is computed transposed. */
+static uint64_t T_(shape)(const T_(product) *g, int threads) {
+    const uintptr_t a = (uintptr_t)g->a | (uintptr_t)g->a_row * (uintptr_t)g->a_col * sizeof(real);
+    const uintptr_t b = (uintptr_t)g->b | (uintptr_t)g->b_row * (uintptr_t)g->b_col * sizeof(real);
+    unsigned flags = sizeof(real) == sizeof(double);
+    flags |= (g->a_col != 1) << 1 | (g->b_col != 1) << 2;
+    flags |= (a % NNL_ALIGNMENT != 0) << 3 | (b % NNL_ALIGNMENT != 0) << 4;
+    flags |= g->turned << 5 | g->packed << 6;
+    return nnl_tune_shape(g->m, g->n, g->k, flags, threads);
+}
+
+/* A product's choices: small ones take the rules. */
+static nnl_tuning T_(begin_tuning)(const T_(product) *g, int threads) {
+    double work = T_(work)(g->m, g->n, g->k, 0);
+    nnl_tuning t = {.work = work};
+    if (work >= NNL_GEMM_TUNE_WORK) t.shape = T_(shape)(g, threads);
+    return t;
+}
+
 /* Turns the product, C^T = B^T A^T, where that fills the vectors better or transposes less. The
  * rows of a transposed B are then read in place, and only a row-major A is packed: dx = dy W^T of
  * a small batch. Few output columns, as in a last layer, become full vectors of rows. */
-static void T_(choose_orientation)(T_(product) *g) {
+static void T_(choose_orientation)(T_(product) *g, nnl_tuning *t, int threads) {
     const T_(product) o = *g;
     if (g->packed) return;
     bool in_place = g->b_col == 1;
     double plain = T_(work)(g->m, g->n, g->k, in_place ? 0 : T_(squares)(g->k, g->n));
-    if (T_(turned_work)(g) >= NNL_GEMM_TURN_GAIN * plain) return;
+    double turned = T_(turned_work)(g);
+    bool worth = turned < NNL_GEMM_TRY_WORK * plain && plain < NNL_GEMM_TRY_WORK * turned;
+    bool rule = turned < NNL_GEMM_TURN_GAIN * plain;
+    if (!nnl_tune(t, NNL_CHOICE_TRANSPOSE, 2, rule, worth)) return;
     g->turned = true;
     g->m = o.n, g->n = o.m;
     g->a = o.b, g->a_row = o.b_col, g->a_col = o.b_row;
     g->b = o.a, g->b_row = o.a_col, g->b_col = o.a_row;
+    if (t->shape) t->shape = T_(shape)(g, threads);
 }
 
 /* Chooses what is packed. */
-static void T_(choose_packing)(T_(product) *g) {
+static void T_(choose_packing)(T_(product) *g, nnl_tuning *t) {
     const int64_t cached = NNL_GEMM_IN_PLACE_SHARE * nnl_second_cache();
     /* B must be packed when its rows are not contiguous; it pays when several panels of rows read
      * it from beyond the second cache, its rows far apart: each on another page, and few cache sets
-     * for all. */
-    bool large = g->k * g->n * (int64_t)sizeof(real) > cached;
-    g->pack_b = !g->packed && (g->b_col != 1 || (large && g->m > 2 * NNL_GEMM_MR && g->n > NR));
+     * for all; or when each of its loads crosses a line. */
+    bool large = g->k * g->n * (int64_t)sizeof(real) > cached, several = g->m > 2 * NNL_GEMM_MR;
+    g->pack_b = g->b_col != 1;
+    if (!g->pack_b && !g->packed) {
+        bool rule = large && several && g->n > NR;
+        g->pack_b = nnl_tune(t, NNL_CHOICE_PACK_B, 2, rule, several);
+    }
     /* A is read in place until it outgrows the cache: its rows are a dozen streams, which fall into
      * one set of the first cache when they lie a whole number of pages apart. The transpose moves
      * to another line with every term, and each panel of rows meets the same lines. */
     bool lines = g->a_col != 1, one_set = !lines && g->a_row * (int64_t)sizeof(real) % 4096 == 0;
     int64_t in_place = lines ? 4 * cached : cached;
     bool far = one_set || g->m * g->k * (int64_t)sizeof(real) > in_place;
-    g->pack_a = far && g->m > NNL_GEMM_MR / 2 && g->n > (lines ? 2 : 4) * NR;
+    bool worth = g->m > NNL_GEMM_MR / 2 && g->n > (lines ? 2 : 4) * NR;
+    g->pack_a = nnl_tune(t, NNL_CHOICE_PACK_A, 2, far && worth, worth);
 }
 
 /* Work of the largest part of a grid of down x across parts. A few rows read B faster than memory
@@ -158,15 +188,10 @@ static double T_(part_work)(const T_(product) *g, int64_t down, int64_t across) 
     return compute > memory ? compute : memory;
 }
 
-/* Chooses the grid of parts: the one whose largest part is least work; ties go to cutting columns,
- * where no panel of B is packed twice. Several parts must save a tenth, the parallel region's own
- * cost included, and no thread joins for less work than that costs. */
-static void T_(choose_grid)(T_(product) *g, int threads) {
-    const double alone = T_(part_work)(g, 1, 1);
-    double most = alone / NNL_GEMM_SHARE_WORK;
-    int64_t parts = most >= threads ? threads : (int64_t)most;
+/* The grid of at most so many parts whose largest part is least work, if that is below `best`; ties go
+ * to cutting columns, where no panel of B is packed twice. */
+static void T_(best_grid)(T_(product) *g, int64_t parts, double best) {
     int64_t tiles_down = nnl_ceil_div(g->m, NNL_GEMM_MR), tiles_across = nnl_ceil_div(g->n, NR);
-    double best = NNL_GEMM_REGION_GAIN * alone - NNL_GEMM_REGION_WORK;
     g->down = g->across = 1;
     for (int64_t across = nnl_min(parts, tiles_across); across >= 1; across--) {
         int64_t down = nnl_min(parts / across, tiles_down);
@@ -177,19 +202,44 @@ static void T_(choose_grid)(T_(product) *g, int threads) {
             g->across = across;
         }
     }
+}
+
+/* Chooses the grid of parts. By the rule several must save a tenth, the parallel region's own cost
+ * included, and no thread joins for less work than that costs. */
+static void T_(choose_grid)(T_(product) *g, nnl_tuning *t, int threads) {
+    const double alone = T_(part_work)(g, 1, 1);
+    double most = alone / NNL_GEMM_SHARE_WORK;
+    int64_t parts = most >= threads ? threads : (int64_t)most;
+    T_(best_grid)(g, parts, NNL_GEMM_REGION_GAIN * alone - NNL_GEMM_REGION_WORK);
+    if (threads == 1) return;
+    int64_t used = g->down * g->across;
+    int rule = used == 1 ? 0 : 4 * used > 3 * threads || threads < 4 ? 1 : 2;
+    int way = nnl_tune(t, NNL_CHOICE_PARTS, threads < 4 ? 2 : 3, rule, true);
+    if (way != rule) T_(best_grid)(g, way == 0 ? 1 : way == 1 ? threads : threads / 2, alone);
+}
+
+/* Chooses the sizes of blocks. */
+static void T_(choose_blocks)(T_(product) *g, nnl_tuning *t) {
+    static const int64_t terms[] = {KC_SHORT, NNL_GEMM_KC, NNL_GEMM_KC_LONG};
     int64_t rows = T_(largest_part)(g->m, NNL_GEMM_MR, g->down);
     double room = MC_SHARE * (double)nnl_second_cache() / sizeof(real);
     int64_t most_rows = nnl_max((int64_t)(room / NNL_GEMM_KC) / NNL_GEMM_MR, 1) * NNL_GEMM_MR;
+    int rule = g->packed || rows > most_rows;
+    int way = nnl_tune(t, NNL_CHOICE_TERMS, 3, rule, g->k > KC_SHORT);
+    if (way != rule) {
+        double most = room / (double)terms[way];
+        most_rows = nnl_max((int64_t)most / NNL_GEMM_MR, 1) * NNL_GEMM_MR;
+    }
+    g->kc = nnl_min(terms[way], nnl_max(g->k, 1));
     g->mc = nnl_min(most_rows, rows);
     g->nc = nnl_min(NNL_GEMM_NC, T_(largest_part)(g->n, NR, g->across));
-    bool is_long = g->packed || rows > most_rows;
-    g->kc = nnl_min(is_long ? NNL_GEMM_KC : KC_SHORT, nnl_max(g->k, 1));
     /* Panels that one block of all rows and terms reads once need not be kept. */
     bool once = g->k <= KC_SHORT && (double)rows * (double)g->k <= room;
     if (g->pack_b && !g->pack_a && once) {
         g->mc = rows;
         g->nc = nnl_min(g->nc, NNL_GEMM_PANELS_ONCE * NR);
     }
+    if (g->pack_b && g->b_col == 1) g->fetch = nnl_tune(t, NNL_CHOICE_FETCH, 2, 1, true);
 }
 
 /* Computes a product of at least one output. */
@@ -200,19 +250,25 @@ static int T_(compute)(T_(product) *g, int threads) {
         T_(compute_thin)(g);
         return is_long && nnl_stopped() ? NNL_EINTR : NNL_OK;
     }
-    T_(choose_orientation)(g);
-    T_(choose_packing)(g);
-    T_(choose_grid)(g, threads);
+    nnl_tuning tuning = T_(begin_tuning)(g, threads);
+    T_(choose_orientation)(g, &tuning, threads);
+    T_(choose_grid)(g, &tuning, threads);
+    T_(choose_packing)(g, &tuning);
+    T_(choose_blocks)(g, &tuning);
     int64_t part = T_(packed_a)(g) + T_(packed_b)(g), parts = g->down * g->across;
-    if (!nnl_size_ok(part, parts, sizeof(real))) return NNL_EINVAL;
     bool fits = part * parts <= (int64_t)(sizeof small / sizeof *small);
-    if (part > 0) {
+    int status = nnl_size_ok(part, parts, sizeof(real)) ? NNL_OK : NNL_EINVAL;
+    if (status == NNL_OK && part > 0) {
         g->scratch = fits ? small : nnl_alloc(part * parts, sizeof(real));
-        if (!g->scratch) return NNL_ENOMEM;
+        if (!g->scratch) status = NNL_ENOMEM;
     }
-    nnl_parallel_for(parts, 1, (int)parts, T_(parts), g);
-    if (!fits) nnl_free(g->scratch);
-    return is_long && nnl_stopped() ? NNL_EINTR : NNL_OK;
+    if (status == NNL_OK) {
+        nnl_parallel_for(parts, 1, (int)parts, T_(parts), g);
+        if (!fits) nnl_free(g->scratch);
+        if (is_long && nnl_stopped()) status = NNL_EINTR;
+    }
+    nnl_tune_end(&tuning, status == NNL_OK);
+    return status;
 }
 
 /* Columns to be split off as a product of their own, or 0: 33 columns are two whole vectors and one

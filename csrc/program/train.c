@@ -13,10 +13,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/autotune.h"
 #include "core/base.h"
 #include "core/entry.h"
 #include "gemm/gemm.h"
-#include "program/pace.h"
 #include "losses/target.h"
 #include "core/parallel.h"
 #include "program/call.h"
@@ -303,12 +303,17 @@ static int T_(train_batch)(nnl_training *t, nnl_sums *sums, const double *rate, 
     if (!p) return NNL_EINVAL;
     T_(bind)(p, b.input, b.target, b.weight);
     T_(team) m = {.t = t, .p = p, .N = b.N, .size = T_(team_size)(p, b.N, threads)};
-    bool choice = m.size > 1, share = choice, trial = choice && nnl_begin_turn(&t->pace, &share);
-    if (!share) m.size = 1;
+    /* Which is quicker depends on how far apart the cores are: where they have no cache in common a
+     * line takes three to ten times as long to travel. */
+    nnl_tuning tuning = {.work = (double)b.N};
+    if (m.size > 1) {
+        tuning.shape =
+            nnl_tune_shape(b.N, (int64_t)T_(row_work)(p), p->count, sizeof(real), threads);
+    }
+    if (!nnl_tune(&tuning, NNL_CHOICE_BATCH, 2, 1, true)) m.size = 1;
     t->shared = (int32_t)m.size;
-    double start = trial ? nnl_seconds() : 0;
     status = T_(learn)(t, &m, &b, sums, rate, threads);
-    if (choice) nnl_end_turn(&t->pace, trial ? (nnl_seconds() - start) / (double)b.N : 0);
+    nnl_tune_end(&tuning, status == NNL_OK);
     if (status == NNL_EINDEX) t->bad_row = *p->bad_row;
     return status;
 }

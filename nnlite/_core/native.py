@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy as np
 
+from . import autotune
 from . import threads as _threads
 
 BEST_FIRST = ("avx512", "avx2", "neon", "portable")
@@ -84,6 +85,7 @@ def load_build(isa: str) -> Build:
         _loaded[isa] = build = Build(isa)
         if _threading.kind:
             _threading.apply(build)
+        _autotune.apply(build)
     return _loaded[isa]
 
 
@@ -132,6 +134,19 @@ def get_threading() -> str:
 def threadings() -> list[str]:
     """Those of _threads.KINDS that this installation has, the default first."""
     return _threads.built(_threading.has_pool)
+
+
+_autotune = autotune.Autotune("")
+
+
+def set_autotune(on: bool = True, **forced: int) -> None:
+    """Whether C makes choices by trying or by rules alone; and ways to force, by autotune.WAYS."""
+    _autotune.set(on, forced, _loaded.values())
+
+
+def tuned() -> list[autotune.Choice]:
+    """What was chosen so far by trying."""
+    return list(autotune.choices(_build))
 
 
 def _choose() -> Build:
@@ -188,6 +203,7 @@ def _listen(build: Build) -> None:
 
 
 try:
+    _autotune = autotune.Autotune(os.environ.get(autotune.VARIABLE, ""))
     _build = _choose()
     _threading.has_pool = _build.common.get_threading() == _build.lib.NNL_THREADING_POOL
     _threading.choose(_threads.from_environment(_threading.has_pool))

@@ -8,7 +8,7 @@ import pytest
 import nnlite as nn
 from nnlite._core import native
 from nnlite.program import network as networks
-from nnlite.program.train import Program, compiled
+from nnlite.program.train import compiled
 from nnlite.train._eager import Eager
 from nnlite.train._rows import Rows, Sums
 
@@ -23,6 +23,14 @@ ROWS, BATCH, IN, OUT = 577, 200, 37, 7
 def seven_cores(monkeypatch):
     """As on a machine of seven cores."""
     monkeypatch.setattr(networks, "available_cores", lambda: 7)
+
+
+@pytest.fixture(autouse=True)
+def shared():
+    """Where a batch can be shared it is."""
+    native.set_autotune(batch=1)
+    yield
+    native.set_autotune()
 
 
 def plain(dtype):
@@ -115,8 +123,6 @@ def trained(runner_of, name, dtype, threads, order):
     runner = runner_of(network, loss, optimizer, rows)
     found = []
     for epoch in range(2):
-        if isinstance(runner, Program):
-            runner.training.pace.turn = 0  # the first batches are shared
         sums = Sums()
         shuffled = None if order is None else np.roll(order, 7 * epoch)
         runner.run(rows, shuffled, 0, -(-ROWS // BATCH), sums)
