@@ -16,6 +16,7 @@ import numpy as np
 from .._core import native
 from ..data import permutation
 from ..program.train import Program
+from . import _side_by_side as side_by_side
 from ._dataset import Dataset
 from ._eager import Eager
 from ._epochs import EpochRun, run_alone
@@ -89,7 +90,7 @@ class Fit:
                 if runner is None:
                     self._epoch()
                 else:
-                    run_alone(EpochRun(self, runner), time.perf_counter)
+                    run_alone(EpochRun(self, runner), side_by_side.clock)
         return self.finish()
 
     def begin(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import time
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from .._core import check, native
 from .._core.config import _State
 from ..nn.module import PREDICT_ROWS, Module
 from ..optim import Optimizer
+from . import _side_by_side as side_by_side
 from . import callbacks as _callbacks
 from ._dataset import Dataset
 from ._epochs import EpochRun
@@ -210,11 +210,10 @@ def _run_side_by_side(
         for run in active:
             run.fit.slice_seconds = ROUND_SECONDS * threads / len(active)
             run.begin(run.fit.due(run.most()))
-        start = time.perf_counter()
-        trainings = [run.runner.training for run in active]
+        start = side_by_side.clock()
         with interrupts.stoppable():
-            native.run_side_by_side(active[0].runner.dtype, trainings, _State.threads)
-        seconds = (time.perf_counter() - start) * threads
+            side_by_side.train([run.runner for run in active])
+        seconds = (side_by_side.clock() - start) * threads
         batches = max(sum(run.runner.done for run in active), 1)
         for run in active:
             run.runner.settle()
