@@ -4,6 +4,6 @@
 MLPClassifier`: the same constructor, methods and attributes, and the same weights but for rounding.
 """
 
-from .interop.sklearn import MLPClassifier, MLPRegressor, NetClassifier, NetRegressor
+from .interop.sklearn import GridSearch, MLPClassifier, MLPRegressor, NetClassifier, NetRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor", "NetClassifier", "NetRegressor"]
+__all__ = ["GridSearch", "MLPClassifier", "MLPRegressor", "NetClassifier", "NetRegressor"]

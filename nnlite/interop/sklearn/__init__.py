@@ -8,5 +8,6 @@ require("sklearn", "sklearn", "nnlite.sklearn", "scikit-learn")
 
 from ._mlp import MLPClassifier, MLPRegressor  # noqa: E402
 from ._net import NetClassifier, NetRegressor  # noqa: E402
+from ._search import GridSearch  # noqa: E402
 
-__all__ = ["MLPClassifier", "MLPRegressor", "NetClassifier", "NetRegressor"]
+__all__ = ["GridSearch", "MLPClassifier", "MLPRegressor", "NetClassifier", "NetRegressor"]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import joblib
 import numpy as np
-from joblib._parallel_backends import ParallelBackendBase
+from joblib._parallel_backends import ParallelBackendBase, SequentialBackend
 from sklearn.model_selection import GridSearchCV
 from sklearn.model_selection._search import BaseSearchCV
 
-from ..._config import _State
-from ...training import side_by_side
+from ..._core.config import _State, available_cores
+from ...train import _side_by_side as side_by_side
 
 MOST_FITS = 128  # at once
 ROW_BYTES = 1 << 28  # of their copies of the rows
@@ -48,7 +48,7 @@ class GridSearch(GridSearchCV):
         rows of its fold, together about 256 MiB.
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: ClassVar[dict] = {
         **{
             name: kinds
             for name, kinds in GridSearchCV._parameter_constraints.items()
@@ -88,11 +88,21 @@ class GridSearch(GridSearchCV):
             X: (rows, features). y: targets. params: those of the estimator's fit, the scorer and
                 the splitter, as for GridSearchCV.
         """
-        threads = _State.threads if self.n_jobs is None else joblib.effective_n_jobs(self.n_jobs)
+        self._validate_params()
+        threads = _threads(self.n_jobs)
         most = int(np.clip(ROW_BYTES // max(_nbytes(X), 1), threads, MOST_FITS))
         with joblib.parallel_config(backend=_SideBySide(threads=threads, most=most)):
             super().fit(X, y, **params)
         return self
+
+
+def _threads(n_jobs: int | None) -> int:
+    """n_jobs in joblib's way of counting: -1 is all cores, -2 all but one."""
+    if n_jobs is None:
+        return _State.threads
+    if n_jobs == 0:
+        raise ValueError("GridSearch: n_jobs: 0 has no meaning; pass None, or at least one thread")
+    return n_jobs if n_jobs > 0 else max(available_cores() + 1 + n_jobs, 1)
 
 
 def _nbytes(X: Any) -> int:
@@ -138,7 +148,8 @@ class _SideBySide(ParallelBackendBase):
         self._tasks = []
 
     def get_nested_backend(self) -> Any:
-        return joblib._parallel_backends.SequentialBackend(nesting_level=1), None
+        """For what fits in parallel inside a fit: no further processes."""
+        return SequentialBackend(nesting_level=1), None
 
 
 class _Task:
