@@ -8,7 +8,6 @@ way: the weights are those that scikit-learn computes, but for rounding.
 from __future__ import annotations
 
 import math
-import time
 import warnings
 from typing import Any
 
@@ -20,6 +19,7 @@ from sklearn.model_selection import train_test_split
 from ..._core import native
 from ...data.sparse import SparseRows, is_sparse, rows_at
 from ...nn.module import converted
+from ...train import _side_by_side as side_by_side
 from ...train._interrupts import Interrupts
 from ...train._rows import Rows, Sums
 from ._network import Network
@@ -193,11 +193,11 @@ class Stochastic:
         batches = -(-self.data.count // self.batch)
         program.prepare(0, 0, count * batches, count + 1, Sums())
         self._set_rule(single)
-        start = time.perf_counter()
+        start = side_by_side.clock()
         interrupts.answer()
         with interrupts.stoppable():
             status = program.run_prepared()
-        seconds = time.perf_counter() - start
+        seconds = side_by_side.clock() - start
         ended = program.ended(0)
         self._epochs = max(1, min(2 * count, int(SLICE_SECONDS * count / max(seconds, 1e-7))))
         if self.orders is not None and len(ended) < count:
