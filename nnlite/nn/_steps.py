@@ -17,7 +17,7 @@ from ._pending import Graph, Pending, leaf_of
 
 # What a class of the user may define anew: no program of the library's code stands for it then.
 _STEPS = (
-    "__call__", "forward", "backward", "_run", "_grad", "_graph", "_formula", "_check_grad",
+    "__call__", "forward", "backward", "_run", "_grad", "_formula", "_check_grad",
 )  # fmt: skip
 
 
@@ -83,7 +83,10 @@ class Steps(Named):
             TypeError, ValueError: dtype or shape do not fit; nothing is kept then.
         """
         if type(x) is not np.ndarray and on_graph(x):
-            return self._graph(x if type(x) is Tensor else as_tensor(x))
+            if self._written:
+                return module_call(self, as_tensor(x))
+            y: Any = self._formula(as_tensor(x))
+            return y if type(y) is Tensor else self._checked(y)  # type: ignore[return-value]
         if self.training:
             return self._run(x, True)
         usual = type(self).forward is Steps.forward and type(x) is np.ndarray and x.flags.carray
@@ -92,13 +95,6 @@ class Steps(Named):
     def _formula(self, x: Tensor) -> Any:
         """The output of a Tensor, by operations of nnlite.autograd."""
         raise TypeError(f"{type(self).__name__} must define forward and backward, or _run, _grad")
-
-    def _graph(self, x: Tensor) -> Any:
-        """The output of a Tensor; by `_run` and `_grad` as one call where a class defines them."""
-        if self._written:
-            return module_call(self, x)
-        y = self._formula(x)
-        return y if type(y) is Tensor else self._checked(y)
 
     def _checked(self, y: Any) -> Tensor:
         if not on_graph(y):
@@ -126,7 +122,7 @@ class Steps(Named):
         if not keep:
             return self._values(x)
         program = self._pass
-        if program is None or not program.takes(x) or not program.current():
+        if program is None or not program.fits(x):
             program = self._recorded(x)
         if program is None:
             return self._step(x)
@@ -239,9 +235,9 @@ class Steps(Named):
 
     def _keep(self, saved: Any) -> None:
         holder = [saved]
-        for own in saved.spaces if isinstance(saved, Pending) else (self.__dict__,):
-            own["_saved"] = holder
-            own["_forwards"] = own.get("_forwards", 0) + 1
+        for space in saved.spaces if isinstance(saved, Pending) else (self.__dict__,):
+            space["_saved"] = holder
+            space["_forwards"] = space.get("_forwards", 0) + 1
 
     def _check_pending(self) -> None:
         """Requires exactly one forward since the last backward."""
@@ -268,20 +264,27 @@ class Steps(Named):
     def _take(self) -> Any:
         """What the one pending forward kept. Nobody else gets it: another thread may call this
         module, so what is checked and what is used must be one object."""
-        self._check_pending()
+        own = self.__dict__
+        if self._forwards != 1:
+            self._check_pending()
         try:
             saved = self._saved.pop()
         except (AttributeError, IndexError):  # another thread was quicker
-            self.__dict__["_forwards"] = 0
+            own["_forwards"] = 0
             raise self._nothing_pending() from None
         if not isinstance(saved, Pending):
-            self.__dict__["_forwards"] = 0
+            self._check_pending()
+            own["_forwards"] = 0
             return saved
-        if saved.spaces[0] is not self.__dict__:  # of a chain that this is a layer of
+        spaces = saved.spaces
+        if spaces[0] is not own:  # of a chain that this is a layer of
             saved.unfold()
             return self._take()
-        for own in saved.spaces:
-            own["_forwards"] = 0
+        for space in spaces:
+            if space["_forwards"] != 1:
+                self._check_pending()
+        for space in spaces:
+            space["_forwards"] = 0
         return saved
 
     def _spaces(self) -> list[dict[str, Any]]:

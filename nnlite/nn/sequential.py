@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._pending import Graph, Pending
+from ._pending import Pending
 from .module import Module
 from .parameter import gather
 
@@ -92,9 +92,6 @@ class Sequential(Module):
 
     def _check_pending(self) -> None:
         super()._check_pending()
-        for saved in self._saved or ():
-            if type(saved) is Graph:  # of the whole chain at once
-                return
         try:
             for module in self.layers:
                 module._check_pending()

@@ -155,8 +155,10 @@ class Pass:
             and x.flags.carray
         )
 
-    def current(self) -> bool:
-        """True while the model is as it was recorded."""
+    def fits(self, x: np.ndarray) -> bool:
+        """True for rows that it takes, while the model is as it was recorded."""
+        if not self.takes(x):
+            return False
         for arena in self.arenas:
             if arena.retired:
                 return False
@@ -209,11 +211,12 @@ def _input_last(calls: list[Call], mark: int, wanted: list[Buffer]) -> tuple[lis
 class Forwarded(Pending):
     """One forward of a program, with its memory."""
 
-    __slots__ = ("memory", "program", "result", "rows", "shape", "source", "width", "x", "y")
+    __slots__ = ("memory", "program", "result", "rows", "shape", "source", "spaces", "width",
+                 "x", "y")  # fmt: skip
 
     def __init__(self, program: Pass, memory: Memory, x: np.ndarray, y: np.ndarray) -> None:
         self.program, self.memory, self.rows = program, memory, len(x)
-        self.x, self.width = x, x.shape
+        self.x, self.width, self.spaces = x, x.shape, program.spaces
         self.y, self.shape = (y if program.keeps_output else None), y.shape
         self.source = _from_buffer(program.array, x)
         self.result = _from_buffer(program.array, y)
@@ -224,10 +227,6 @@ class Forwarded(Pending):
     @property
     def dtype(self) -> np.dtype:  # type: ignore[override]
         return self.program.dtype
-
-    @property
-    def spaces(self) -> list[dict[str, Any]]:  # type: ignore[override]
-        return self.program.spaces
 
     def backward(self, grad_output: np.ndarray, want_input: bool) -> Any:
         program = self.program
