@@ -142,7 +142,8 @@ typedef struct {
 
 /* The figure of an epoch by which a run ends early. */
 enum nnl_figure {
-    NNL_FIGURE_LOSS = 1,    /* offset + factor x the mean loss; NaN where that is not finite */
+    NNL_FIGURE_LOSS = 1,    /* offset + factor x the mean loss; with `lenient` NaN where that is not
+                              * finite */
     NNL_FIGURE_ACCURACY = 2 /* rows classified right, of those that count */
 };
 
@@ -158,8 +159,9 @@ typedef struct {
     int64_t epoch;    /* [INOUT] of the best figure; -1 while there is none */
     int32_t stopped;  /* [OUT] 1: the last epoch has ended the run */
     int32_t unused;
-    void *
-        best_weights; /* [OUT] [OPTIONAL] of all segments, one after the other, at the best figure */
+    /* [OUT] [OPTIONAL] at the best figure, of all segments and of all random streams: */
+    void *best_weights;
+    uint32_t *best_counters;
 } nnl_stopping;
 
 /* ==== programs ==== */

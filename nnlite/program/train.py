@@ -138,6 +138,11 @@ class Program:
         sizes = {step.rows for step in self.steps}
         return None in sizes or {min(self.batch, rows), rows % self.batch} - {0} <= sizes
 
+    @property
+    def counters(self) -> list[Any]:
+        """The random layers, in the order of the counters in C; None for what is none."""
+        return [module for module, _ in self._memories[0].program.counters]
+
     def _take_counters(self) -> None:
         """What C counted of random streams; programs of several batch sizes share the counts."""
         memory = self._memories[0]
@@ -269,6 +274,7 @@ class Program:
         t.epoch, t.position, t.todo = epoch, batch, count
         self._segments, t.segment_count, t.optimizer = self.optimizer._native_step()
         t.segments, self._steps_alone = self._segments, False
+        t.stopping = t.penalties = native.NULL  # of one run
         memory = self._memories[0]
         for i, (module, _) in enumerate(memory.program.counters):
             memory.counters[i] = 0 if module is None else module.step

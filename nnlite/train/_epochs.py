@@ -10,6 +10,7 @@ from .._core import native
 from ..data import permutation
 from ..program.train import Program
 from ._rows import NotFiniteError, Rows
+from ._stopping import StoppingRule
 
 if TYPE_CHECKING:
     from ._fit import Fit
@@ -35,6 +36,7 @@ class EpochRun:
         self.batches = -(-rows // fit.plan.batch_size)
         runner.bind(self._rows, self._order, fit.plan.shuffle, seed, data.subset)
         runner.hold_out(data.held_out)
+        self._rule = fit.rule and StoppingRule(fit.rule, runner, fit.trainer.model)
 
     @property
     def left(self) -> int:
@@ -54,6 +56,8 @@ class EpochRun:
         self._begin, self._count = (at.epoch, at.batch), count
         epochs = (at.batch + count) // self.batches + 1
         self.runner.prepare(at.epoch, at.batch, count, epochs, at.sums, self.fit.rates(count))
+        if self._rule:
+            self._rule.prepare()
 
     def end(self, status: int, seconds: float) -> None:
         """Takes over what C did: sums, epochs that ended, position; raises what went wrong, other
@@ -65,11 +69,15 @@ class EpochRun:
         behind = self._begin[1]
         ended = runner.ended(self._begin[0])
         steps = at.steps - done - behind
+        if self._rule:
+            self._rule.begin_replay()
         for sums, held in ended:
             at.sums, at.seconds = sums, at.seconds + (self.batches - behind) * each
             behind, steps = 0, steps + self.batches
             fit.samples(at.batch, self.batches)
             fit.end_epoch(held, steps)
+        if self._rule:
+            self._rule.end_replay()
         epoch, batch = runner.position
         reached, at.epoch, at.batch = at.batch, epoch, batch
         at.seconds += (batch - behind) * each

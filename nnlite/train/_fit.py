@@ -25,6 +25,7 @@ from ._interrupts import Interrupts
 from ._position import Position
 from ._progress import Progress
 from ._rows import NotFiniteError, Rows, Sums
+from ._stopping import rule_of
 from .callbacks import Callbacks
 from .history import History
 
@@ -68,9 +69,9 @@ class Fit:
         self.slice_seconds = SLICE_SECONDS
         self._by_batch = plan.schedule is not None and plan.schedule.interval == "batch"
         self._has_batch_callbacks = plan.callbacks.batches_until_call(0) is not None
-        self.acts_at_epoch_ends = len(plan.callbacks) > 0 or (
-            plan.schedule is not None and not self._by_batch
-        )
+        by_epoch = plan.schedule is not None and not self._by_batch
+        self.rule = None if by_epoch else rule_of(plan, trainer.model)
+        self.acts_at_epoch_ends = by_epoch or (self.rule is None and len(plan.callbacks) > 0)
         self._progress = Progress(None, 0, position.epochs, False)
         self.interrupts = Interrupts()
 

@@ -136,6 +136,7 @@ class EarlyStopping(Callback):
         largest = metrics.larger_is_better(monitor) if mode == "auto" else mode == "max"
         self._sign = -1.0 if largest else 1.0
         self._resumed = False
+        self._kept_in_c = False  # while epochs that ran in C are gone through again
         self._clear()
 
     def _clear(self) -> None:
@@ -226,6 +227,8 @@ class EarlyStopping(Callback):
         return self.best is None or self._sign * (self.best - figure) > self.min_delta
 
     def _keep(self, model: Any) -> None:
+        if self._kept_in_c:
+            return
         states = {name: module.extra_state() for name, module in model.named_modules()}
         self._weights = model.state_dict()
         self._modules = copy.deepcopy({k: v for k, v in states.items() if v is not None})
