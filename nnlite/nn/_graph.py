@@ -38,7 +38,7 @@ def calls_alone() -> Any:
 def _no_formula(name: str) -> Any:
     raise NotImplementedError(
         f"{name}: its backward is a kernel without a formula on Tensors, so it has first "
-        "derivatives only; define _graph(x) by operations of nnlite.autograd to have more"
+        "derivatives only; define forward(x) on Tensors alone to have more"
     )
 
 
@@ -62,18 +62,18 @@ class ModuleCall(Operation):
             return _no_formula(type(module).__name__)
         with _alone:
             parameters = module.parameters()
-            before = [p._grad for p in parameters]
+            before = [p._grad.copy() for p in parameters]
             for part, saved, forwards in cell:
                 part._saved, part._forwards = saved and list(saved), forwards
-            for p in parameters:
-                p._grad = np.zeros(p.shape, p.dtype)
+            for p in parameters:  # in place: programs add to these arrays
+                p._grad.fill(0)
             try:
                 dx = module._call_backward(np.array(g, order="C"), True)
-                return dx, *[p._grad for p in parameters]
+                return dx, *[p._grad.copy() for p in parameters]
             finally:
                 module.forget()
                 for p, grad in zip(parameters, before, strict=True):
-                    p._grad = grad
+                    p._grad[...] = grad
 
     @classmethod
     def jvp(cls, tangents: tuple, inputs: tuple, out: Any, params: tuple) -> Any:

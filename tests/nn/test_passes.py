@@ -239,6 +239,49 @@ def test_a_code_of_the_users_runs_as_python(rng):
     assert type(named._pass) is Pass
 
 
+class Inside(nn.Module):
+    """A module of the user's whose steps call a layer of the library, by arrays."""
+
+    def __init__(self):
+        self.inner = nn.Linear(5, 5)
+
+    def _run(self, x, keep):
+        if keep:
+            self._keep(x)
+        return 2 * self.inner._call(x, keep)
+
+    def _grad(self, saved, grad_output, want_input):
+        return self.inner.backward(2 * grad_output)
+
+
+def test_a_layer_inside_steps_of_a_user_on_tensors(rng):
+    """Its gradients are values of the graph; those that are there stay until backward adds."""
+    model, x = Inside(), rng.normal(size=(3, 5)).astype(F32)
+    t = nn.tensor(x, requires_grad=True)
+    for _ in range(2):
+        model.inner.weight.grad = np.full((5, 5), 3)
+        y = model(model(t))
+        g = rng.normal(size=(3, 5)).astype(F32)
+        parameters = [model.inner.weight, model.inner.bias]
+        found = [
+            [d.numpy() for d in nn.autograd.grad(y, [t, *parameters], g, retain_graph=True)]
+            for _ in range(2)
+        ]
+        W, b = (p.data for p in parameters)
+        hidden = 2 * (x @ W + b)
+        np.testing.assert_allclose(found[0][0], 4 * g @ W.T @ W.T, rtol=2e-5, atol=1e-5)
+        slope = 2 * g @ W.T
+        expected = 2 * (hidden.T @ g + x.T @ slope)
+        np.testing.assert_allclose(found[0][1], expected, rtol=2e-5, atol=1e-4)
+        np.testing.assert_allclose(found[0][2], 2 * (g + slope).sum(0), rtol=2e-5, atol=1e-5)
+        for a, c in zip(*found, strict=True):
+            same_bytes(a, c)
+        assert (model.inner.weight.grad == 3).all()
+        y.backward(g)
+        np.testing.assert_allclose(model.inner.weight.grad, 3 + expected, rtol=2e-5, atol=1e-4)
+        model.zero_grad()
+
+
 def test_rows_of_one_number_and_a_number(rng):
     for _ in range(3):
         for kind in (nn.Tanh, nn.Softmax, nn.Identity):
