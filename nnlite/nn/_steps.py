@@ -54,8 +54,12 @@ class Steps(Named):
         cls._written = not (_is_ours(cls._run) and _is_ours(cls._grad))
 
     def __call__(self, *args: Any, **named: Any) -> Any:
-        if len(args) == 1 and not named and type(args[0]) is np.ndarray:
-            return self.forward(args[0])  # the usual case
+        if len(args) == 1 and not named:  # the usual cases
+            x = args[0]
+            if type(x) is np.ndarray:
+                return self.forward(x)
+            if type(x) is Tensor and not state.mode & RECORD:
+                return in_block(type(self).__name__, self.forward, x)
         try:
             for x in args:
                 if type(x) is not np.ndarray and on_graph(x):
@@ -82,10 +86,11 @@ class Steps(Named):
         Raises:
             TypeError, ValueError: dtype or shape do not fit; nothing is kept then.
         """
-        if type(x) is not np.ndarray and on_graph(x):
+        if type(x) is not np.ndarray and (type(x) is Tensor or on_graph(x)):
+            t = x if type(x) is Tensor else as_tensor(x)
             if self._written:
-                return module_call(self, as_tensor(x))
-            y: Any = self._formula(as_tensor(x))
+                return module_call(self, t)
+            y: Any = self._formula(t)
             return y if type(y) is Tensor else self._checked(y)  # type: ignore[return-value]
         if self.training:
             return self._run(x, True)

@@ -33,7 +33,6 @@ def kernel(function: Any) -> Any:
 def of_output(name: str, *numbers: float, rows: bool = False) -> Any:
     """The kernel (y, g) of a gradient that the output y and its own gradient g determine, for
     contiguous arrays: of elements, or of rows; `numbers` are its settings."""
-    pointer = native.pointer
 
     def gradient(y: np.ndarray, g: np.ndarray) -> np.ndarray:
         out = np.empty(y.shape, y.dtype)
@@ -42,9 +41,12 @@ def of_output(name: str, *numbers: float, rows: bool = False) -> Any:
         sizes: tuple[int, ...] = (out.size,)
         if rows:
             sizes = out.size // max(y.shape[-1], 1), y.shape[-1]
-        status = getattr(native.KERNELS[y.dtype], name)(
-            *sizes, pointer(y), pointer(g), pointer(out), *numbers, _State.threads
-        )
+        kernels, pointer = native.F32 if y.dtype.itemsize == 4 else native.F64, native.from_buffer
+        kind = kernels.array
+        status = getattr(kernels, name)(
+            *sizes, pointer(kind, y), pointer(kind, g), pointer(kind, out), *numbers,
+            _State.threads,
+        )  # fmt: skip
         native.check(status, name)
         return out
 

@@ -138,11 +138,13 @@ class LinearGrad(Operation):
             return placeholder(shape, g.dtype), placeholder(shape[1:], g.dtype)
         if x.ndim != 2 or len(x) != len(g):  # arrays of the caller, changed since
             check.unfit("linear", g, x)
-        x, g, pointer = contiguous(x), contiguous(g), native.pointer
-        dw, db = np.zeros((x.shape[1], g.shape[1]), g.dtype), np.zeros(g.shape[1], g.dtype)
-        status = native.KERNELS[g.dtype].Linear_accGradParameters(
-            *x.shape, g.shape[1], pointer(x), pointer(g), pointer(dw), pointer(db), 1.0,
-            _State.threads,
+        x, g, (rows, inputs), outputs = contiguous(x), contiguous(g), x.shape, g.shape[1]
+        dw, db = np.zeros((inputs, outputs), g.dtype), np.zeros(outputs, g.dtype)
+        kernels, pointer = native.F32 if g.dtype.itemsize == 4 else native.F64, native.from_buffer
+        kind = kernels.array
+        status = kernels.Linear_accGradParameters(
+            rows, inputs, outputs, pointer(kind, x), pointer(kind, g), pointer(kind, dw),
+            pointer(kind, db), 1.0, _State.threads,
         )  # fmt: skip
         native.check(status, "linear: backward")
         return dw, db
