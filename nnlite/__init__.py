@@ -8,7 +8,7 @@ __version__ = "0.1.0"
 
 from typing import TYPE_CHECKING
 
-from . import autograd, functional
+from . import autograd, functional, nn
 from ._core.config import (
     get_num_threads,
     get_threading,
@@ -20,32 +20,7 @@ from ._core.config import (
 from ._core.lazy import later
 from .autograd import Tensor, no_grad, tensor
 from .autograd.inspect.blocks import function
-from .nn import (
-    Concat,
-    CrossEntropyLoss,
-    Dropout,
-    Flatten,
-    Frozen,
-    Identity,
-    Lambda,
-    Linear,
-    LogSoftmax,
-    Loss,
-    Module,
-    ModuleDict,
-    ModuleList,
-    MSELoss,
-    NLLLoss,
-    Parameter,
-    ReLU,
-    Residual,
-    Sequential,
-    Sigmoid,
-    Softmax,
-    SoftmaxCE,
-    Tanh,
-    init,
-)
+from .nn import *  # noqa: F403  the public names stand in nn/__init__.py
 
 if TYPE_CHECKING:
     from . import data, metrics, optim
@@ -80,31 +55,8 @@ else:  # imported when they are first used
 __all__ = [
     "Checkpoint",
     "CheckpointError",
-    "Concat",
-    "CrossEntropyLoss",
-    "Dropout",
     "Ensemble",
-    "Flatten",
-    "Frozen",
     "History",
-    "Identity",
-    "Lambda",
-    "Linear",
-    "LogSoftmax",
-    "Loss",
-    "MSELoss",
-    "Module",
-    "ModuleDict",
-    "ModuleList",
-    "NLLLoss",
-    "Parameter",
-    "ReLU",
-    "Residual",
-    "Sequential",
-    "Sigmoid",
-    "Softmax",
-    "SoftmaxCE",
-    "Tanh",
     "Tensor",
     "Trainer",
     "autograd",
@@ -115,7 +67,6 @@ __all__ = [
     "functional",
     "get_num_threads",
     "get_threading",
-    "init",
     "jit_program",
     "load",
     "manual_seed",
@@ -128,6 +79,7 @@ __all__ = [
     "show_config",
     "tensor",
 ]
+__all__ += nn.__all__
 
 
 def __dir__() -> list[str]:

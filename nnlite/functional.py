@@ -8,6 +8,7 @@ Called with a Tensor or Parameter, a function gives a Tensor and records the cal
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any, NoReturn
 
 import numpy as np
@@ -30,19 +31,17 @@ ACTIVATIONS = {
     "tanh": native.TANH,
 }
 
-graph: dict[str, Any] = {}  # the functions of nnlite.autograd, for calls with Tensors; filled there
-
 
 def _traced(*values: Any) -> bool:
-    """Whether a value is a Tensor or Parameter, which the functions in `graph` take."""
+    """Whether a value is a Tensor or Parameter, which the functions of nnlite.autograd take."""
     return any(hasattr(type(value), "__tensor__") for value in values)
 
 
 def _recorded(name: str, out: Any) -> Any:
-    """The function of `graph`; what is recorded cannot be written into an array."""
+    """The same function of nnlite.autograd; what is recorded cannot be written into an array."""
     if out is not None:
         raise TypeError(f"{name}: out: expected None with a Tensor, got {check.describe(out)}")
-    return graph[name]
+    return getattr(import_module("nnlite.autograd"), name)
 
 
 _IN_PART = "out overlaps x in part; pass another array, or x itself"
@@ -376,7 +375,7 @@ def nll_loss(
     """
     if type(log_probabilities) is not _ndarray and _traced(log_probabilities):
         settings = (weight, ignore_index, sample_weight)
-        return graph["nll_loss"](log_probabilities, target, reduction, *settings)
+        return _recorded("nll_loss", None)(log_probabilities, target, reduction, *settings)
     return criteria.nll(
         "nll_loss", log_probabilities, target, criteria.reduction("nll_loss", reduction), weight,
         ignore_index, sample_weight,
@@ -402,7 +401,7 @@ def mse_loss(
         TypeError, ValueError: dtypes or shapes do not fit, or the mean of nothing.
     """
     if (type(x) is not _ndarray or type(target) is not _ndarray) and _traced(x, target):
-        return graph["mse_loss"](x, target, reduction, sample_weight)
+        return _recorded("mse_loss", None)(x, target, reduction, sample_weight)
     code = criteria.reduction("mse_loss", reduction)
     return criteria.mse("mse_loss", x, target, code, sample_weight)[0]
 

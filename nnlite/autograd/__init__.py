@@ -58,7 +58,6 @@ part and never have a gradient.
 
 from typing import TYPE_CHECKING
 
-from .. import functional
 from .._core.lazy import later
 from .check.anomaly import detect_anomaly
 from .engine import grad
@@ -193,13 +192,6 @@ __all__ = [
     "square", "squeeze", "stack", "std", "sub", "sum", "summary", "svd", "swapaxes", "tanh",
     "tensor", "tile", "trace", "transpose", "tril", "triu", "unsqueeze", "var", "vjp", "where",
 ]  # fmt: skip
-
-functional.graph.update(
-    dropout=dropout, erf=erf, exp=exp, expm1=expm1, linear=linear, log=log, log1p=log1p,
-    log_softmax=log_softmax, matmul=matmul, mse_loss=mse_loss, nll_loss=nll_loss, relu=relu,
-    sigmoid=sigmoid,
-    softmax=softmax, softmax_ce=softmax_ce, tanh=tanh,
-)  # fmt: skip
 
 
 def __dir__() -> list[str]:

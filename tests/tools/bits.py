@@ -30,7 +30,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent.parent
 GOLDEN = ROOT / "tests" / "golden" / "bits.txt"
 TOOLS = ROOT / "tests" / "tools"
-RULES: dict[str, Any] = runpy.run_path(str(ROOT / "nnlite" / "_build.py"))
+RULES: dict[str, Any] = runpy.run_path(str(ROOT / "nnlite" / "_core" / "build.py"))
 MOST_LINES = 12  # of differences shown for one build
 CROSS = "aarch64-linux-gnu-gcc"
 RACES = ["-fsanitize=thread", "-g1"]
