@@ -137,6 +137,21 @@ def cross_entropy(d: Draw, N: int, K: int) -> tuple:
     )  # fmt: skip
 
 
+# kernel: number of arrays, scalars after them
+POINTWISE = {
+    "Exp_updateOutput": (1, ()),
+    "Expm1_updateOutput": (1, ()),
+    "Log_updateOutput": (1, ()),
+    "Log1p_updateOutput": (1, ()),
+    "Erf_updateOutput": (1, ()),
+    "Sigmoid_updateOutput": (1, ()),
+    "Tanh_updateOutput": (1, ()),
+    "Threshold_updateOutput": (1, (0.5, -2.0)),
+    "Sigmoid_updateGradInput": (2, ()),
+    "Tanh_updateGradInput": (2, ()),
+    "Threshold_updateGradInput": (2, (0.5,)),
+}
+
 ONE_CLASS, ONE_ROW = {"K": 1}, {"N": 1, "K": 1}  # the mean of nothing is refused
 TABLE: dict[str, Line] = {
     "gemm": Line(gemm),
@@ -148,12 +163,7 @@ TABLE: dict[str, Line] = {
     "Linear_accGradParameters": Line(lambda d, N, D, K: (
         N, D, K, d.input(N, D), d.input(N, K), InOut(d.usual(D, K)),
         d.pick(InOut(d.usual(K)), NULL), d.pick(1.0, 0.3))),
-    **{f"{name}_updateOutput": pointwise(1)
-       for name in ("Exp", "Expm1", "Log", "Log1p", "Erf", "Sigmoid", "Tanh")},
-    "Threshold_updateOutput": pointwise(1, 0.5, -2.0),
-    "Threshold_updateGradInput": pointwise(2, 0.5),
-    "Sigmoid_updateGradInput": pointwise(2),
-    "Tanh_updateGradInput": pointwise(2),
+    **{name: pointwise(count, *scalars) for name, (count, scalars) in POINTWISE.items()},
     "SoftMax_updateOutput": rowwise(1),
     "SoftMax_updateGradInput": rowwise(2),
     "LogSoftMax_updateOutput": rowwise(1),

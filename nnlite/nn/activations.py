@@ -8,32 +8,32 @@ from .. import autograd
 from .module import Module
 
 
-class _Activation(Module):
+class Activation(Module):
     """The function of nnlite.autograd that has the name `_operation`."""
 
     def _formula(self, x: Any) -> Any:
         return getattr(autograd, self._operation)(x)
 
 
-class ReLU(_Activation):
+class ReLU(Activation):
     """max(x, 0) of each element; the gradient at 0 is 0, NaN stays NaN."""
 
     _operation = "relu"
 
 
-class Sigmoid(_Activation):
+class Sigmoid(Activation):
     """1 / (1 + e^-x) of each element; dx = dy y (1 - y)."""
 
     _operation = "sigmoid"
 
 
-class Tanh(_Activation):
+class Tanh(Activation):
     """tanh(x) of each element; dx = dy (1 - y^2)."""
 
     _operation = "tanh"
 
 
-class Softmax(_Activation):
+class Softmax(Activation):
     """e^x_k / sum_j e^x_j along the last axis, stable for logits of any finite size.
 
     For training a classifier use SoftmaxCE on the logits instead, which is stable and faster.
@@ -42,7 +42,7 @@ class Softmax(_Activation):
     _operation = "softmax"
 
 
-class LogSoftmax(_Activation):
+class LogSoftmax(Activation):
     """x_k - log sum_j e^x_j along the last axis; followed by NLLLoss it is SoftmaxCE."""
 
     _operation = "log_softmax"

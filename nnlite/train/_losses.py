@@ -22,7 +22,7 @@ from ..autograd.node import enable_grad
 from ..autograd.operation import as_tensor, on_graph
 from ..autograd.ops.shaping import sum_of
 from ..autograd.tensor import Tensor, wrap
-from ..nn.activations import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from ..nn.activations import Activation, LogSoftmax, Sigmoid, Softmax
 from ..nn.dropout import Dropout
 from ..nn.linear import Linear
 from ..nn.losses import Loss, NLLLoss, SoftmaxCE
@@ -241,7 +241,7 @@ _FIXES: dict[tuple[Any, Any], str] = {
     (Sigmoid, NLLLoss): "which takes logarithms of probabilities: remove the layer and use "
     "SoftmaxCE, or put LogSoftmax in its place",
 }
-for _kind_before in (Linear, ReLU, Tanh):
+for _kind_before in (Linear, Activation):
     _FIXES[_kind_before, NLLLoss] = (
         "which takes logarithms of probabilities: put LogSoftmax after the layer, or use SoftmaxCE"
     )
@@ -251,7 +251,7 @@ def warn_of_twice(model: Module, loss: Loss) -> bool:
     """Warns where the last layer does what the loss does too, or not what it needs; whether."""
     place, layer = _last("model", model)
     own: Any = type(layer)
-    kinds = (Softmax, Sigmoid, LogSoftmax, Linear, ReLU, Tanh)
+    kinds = (Softmax, Sigmoid, LogSoftmax, Linear, Activation)
     kind: Any = next((k for k in kinds if isinstance(layer, k)), None)
     if kind is None or own._run is not kind._run or own.forward is not Module.forward:
         return False

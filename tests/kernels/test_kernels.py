@@ -28,23 +28,9 @@ from helpers import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from kernel_table import POINTWISE
 
 from nnlite._core import native
-
-# kernel: number of arrays, scalars after them
-POINTWISE = {
-    "Exp_updateOutput": (1, ()),
-    "Expm1_updateOutput": (1, ()),
-    "Log_updateOutput": (1, ()),
-    "Log1p_updateOutput": (1, ()),
-    "Erf_updateOutput": (1, ()),
-    "Sigmoid_updateOutput": (1, ()),
-    "Tanh_updateOutput": (1, ()),
-    "Threshold_updateOutput": (1, (0.5, -2.0)),
-    "Sigmoid_updateGradInput": (2, ()),
-    "Tanh_updateGradInput": (2, ()),
-    "Threshold_updateGradInput": (2, (0.5,)),
-}
 
 
 def pointwise(isa, name, arrays, **how) -> np.ndarray:
