@@ -361,8 +361,8 @@ class Module(Steps):
     # Looks and copies.
 
     def _describe(self) -> str:
-        """What stands between the brackets of the repr."""
-        return ""
+        """What stands between the brackets of the repr: the settings that a program holds."""
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in self.recorded)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._describe()})"

@@ -14,6 +14,7 @@ from nnlite import autograd as ag
 from nnlite.autograd.function import _Call
 from nnlite.autograd.node import Node
 from nnlite.autograd.operation import Operation
+from nnlite.nn.activations import Activation
 
 
 @pytest.mark.parametrize("line", LINES, ids=IDS)
@@ -74,8 +75,8 @@ def test_every_function_has_a_line() -> None:
 
 F64 = np.float64
 MODULES = [
-    nn.Linear(3, 3, dtype=F64), nn.Linear(3, 2, bias=False, dtype=F64), nn.ReLU(), nn.Sigmoid(),
-    nn.Tanh(), nn.Softmax(), nn.LogSoftmax(), nn.Dropout(0.3),
+    nn.Linear(3, 3, dtype=F64), nn.Linear(3, 2, bias=False, dtype=F64),
+    *[kind() for kind in Activation.__subclasses__()], nn.Dropout(0.3),
     nn.Sequential(nn.Linear(3, 4, dtype=F64), nn.Tanh(), nn.Linear(4, 2, dtype=F64)),
     nn.Residual(nn.Linear(3, 3, dtype=F64)), nn.Concat(nn.Tanh(), nn.Linear(3, 2, dtype=F64)),
     nn.Identity(), nn.Flatten(), nn.Lambda(lambda x: x * x),
