@@ -190,8 +190,9 @@ typedef struct {
     int32_t flag; /* of a loss: 1 when targets are reals; of a product: enum nnl_product_mode; of a
                      * dropout: 1 for the gradient */
     int32_t activation, reduction;
-    int64_t integer;        /* ignored class of a loss; index of a random stream's counter */
-    double number;          /* smoothing of labels; rate of a dropout; factor of a count */
+    int64_t integer; /* ignored class of a loss; index of a random stream's counter */
+    double
+        number; /* smoothing of labels; rate of a dropout; slope of a leaky ReLU; factor of a count */
     uint64_t seed;          /* of a dropout */
     uint32_t purpose, step; /* step: added to the counter */
     int64_t
@@ -386,6 +387,13 @@ int NNL_(Threshold_updateOutput)(int64_t n, const real *input, real *output, rea
 /* gradInput [OUT] [n] = input > threshold ? gradOutput : 0; for ReLU, output may serve as input. */
 int NNL_(Threshold_updateGradInput)(int64_t n, const real *input, const real *gradOutput,
                                     real *gradInput, real threshold, int threads);
+
+/* LeakyReLU: output = input <= 0 ? negative_slope * input : input (NaN stays NaN). */
+int NNL_(LeakyReLU_updateOutput)(int64_t n, const real *input, real *output, real negative_slope,
+                                 int threads);
+/* gradInput [OUT] [n] = input <= 0 ? negative_slope * gradOutput : gradOutput. */
+int NNL_(LeakyReLU_updateGradInput)(int64_t n, const real *input, const real *gradOutput,
+                                    real *gradInput, real negative_slope, int threads);
 
 /* Sigmoid: output = 1 / (1 + e^-input); gradInput [OUT] = gradOutput * output (1 - output). */
 int NNL_(Sigmoid_updateOutput)(int64_t n, const real *input, real *output, int threads);

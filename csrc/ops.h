@@ -46,6 +46,8 @@ enum nnl_op_flags { NNL_OP_ROWS = 1, NNL_OP_PLACE = 2, NNL_OP_ALL = 4 };
     X(ERF, erf, 1, 1, NNL_OP_ROWS | NNL_OP_PLACE) \
     X(RELU, relu, 1, 1, NNL_OP_ROWS | NNL_OP_PLACE) \
     X(RELU_GRAD, relu_grad, 2, 1, NNL_OP_ROWS | NNL_OP_PLACE) \
+    X(LEAKY_RELU, leaky_relu, 1, 1, NNL_OP_ROWS | NNL_OP_PLACE) \
+    X(LEAKY_RELU_GRAD, leaky_relu_grad, 2, 1, NNL_OP_ROWS | NNL_OP_PLACE) \
     X(SIGMOID, sigmoid, 1, 1, NNL_OP_ROWS | NNL_OP_PLACE) \
     X(SIGMOID_GRAD, sigmoid_grad, 2, 1, NNL_OP_ROWS | NNL_OP_PLACE) \
     X(TANH, tanh, 1, 1, NNL_OP_ROWS | NNL_OP_PLACE) \

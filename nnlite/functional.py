@@ -8,6 +8,7 @@ Called with a Tensor or Parameter, a function gives a Tensor and records the cal
 
 from __future__ import annotations
 
+import math
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -270,6 +271,24 @@ def relu(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     status = kernels.Threshold_updateOutput(x.size, source, to, 0.0, 0.0, _State.threads)
     if status:
         _failed("relu", status, _IN_PART)
+    return out
+
+
+def leaky_relu(
+    x: np.ndarray, negative_slope: float = 0.01, out: np.ndarray | None = None
+) -> np.ndarray:
+    """x where x > 0, else negative_slope x; NaN stays NaN; `out` may be x.
+
+    Raises:
+        TypeError, ValueError: negative_slope is no finite number; x or out do not fit.
+    """
+    if type(x) is not _ndarray and _traced(x):
+        return _recorded("leaky_relu", out)(x, negative_slope)
+    slope = check.number("leaky_relu", "negative_slope", negative_slope, -math.inf)
+    kernels, out, source, to = _prepared("leaky_relu", x, out)
+    status = kernels.LeakyReLU_updateOutput(x.size, source, to, slope, _State.threads)
+    if status:
+        _failed("leaky_relu", status, _IN_PART)
     return out
 
 

@@ -90,6 +90,7 @@ ELEMENTWISE = [
     *one("exp", ag.exp), *one("expm1", ag.expm1), *one("log", ag.log, "positive"),
     *one("log1p", ag.log1p, "positive"), *one("sin", ag.sin), *one("cos", ag.cos),
     *one("erf", ag.erf), *one("sigmoid", ag.sigmoid), *one("tanh", ag.tanh),
+    *one("leaky_relu", lambda x: ag.leaky_relu(x, -0.3), "distinct"),
     *one("relu", ag.relu, "distinct"), *one("softplus", ag.softplus),
     *one("clip", lambda x: ag.clip(x, -1.1, 1.1), "distinct"),
     *one("clip", lambda x: ag.clip(x, low=-0.6), "distinct", note="low"),
@@ -232,6 +233,8 @@ SAME: Any = [((3,), (3,)), ((2, 3), (2, 3)), ((2, 0), (2, 0))]
 GRADIENT_KERNELS = [
     *two("sigmoid_grad", elementary.sigmoid_grad, shapes=SAME),
     *two("tanh_grad", elementary.tanh_grad, shapes=SAME),
+    *two("leaky_relu_grad", lambda x, g: apply(elementary.LeakyReluGrad, x, g, params=(0.2,)),
+         "distinct", shapes=SAME),
     *two("relu_grad", elementary.relu_grad, "distinct", shapes=SAME),
     *two("softmax_grad", neural.softmax_grad, shapes=SAME[:2]),
     *two("log_softmax_grad", neural.log_softmax_grad, shapes=SAME[:2]),

@@ -147,6 +147,8 @@ POINTWISE = {
     "Sigmoid_updateOutput": (1, ()),
     "Tanh_updateOutput": (1, ()),
     "Threshold_updateOutput": (1, (0.5, -2.0)),
+    "LeakyReLU_updateOutput": (1, (0.01,)),
+    "LeakyReLU_updateGradInput": (2, (-0.3,)),
     "Sigmoid_updateGradInput": (2, ()),
     "Tanh_updateGradInput": (2, ()),
     "Threshold_updateGradInput": (2, (0.5,)),

@@ -1,7 +1,7 @@
 """Modules, losses, parameters and initialisers; the package `nnlite` exports the public ones."""
 
 from . import init
-from .activations import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from .activations import LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from .branches import Concat, Residual
 from .containers import ModuleDict, ModuleList
 from .dropout import Dropout
@@ -22,6 +22,7 @@ __all__ = [
     "Frozen",
     "Identity",
     "Lambda",
+    "LeakyReLU",
     "Linear",
     "LogSoftmax",
     "Loss",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from .. import autograd
+from .._core import check
 from .module import Module
 
 
@@ -19,6 +21,29 @@ class ReLU(Activation):
     """max(x, 0) of each element; the gradient at 0 is 0, NaN stays NaN."""
 
     _operation = "relu"
+
+
+class LeakyReLU(Activation):
+    """x where x > 0, else negative_slope x; dx = dy where x > 0, else negative_slope dy.
+
+    Args:
+        negative_slope: any finite number; default 0.01.
+
+    Raises:
+        TypeError, ValueError: negative_slope is no finite number.
+
+    Source: Maas, Hannun, Ng, "Rectifier nonlinearities improve neural network acoustic models",
+    ICML 2013.
+    """
+
+    recorded = ("negative_slope",)
+
+    def __init__(self, negative_slope: float = 0.01) -> None:
+        slope = check.number("LeakyReLU", "negative_slope", negative_slope, -math.inf)
+        self.negative_slope = slope
+
+    def _formula(self, x: Any) -> Any:
+        return autograd.leaky_relu(x, self.negative_slope)
 
 
 class Sigmoid(Activation):

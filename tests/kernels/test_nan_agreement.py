@@ -42,6 +42,7 @@ UNARY = {
         for name in ("maximum", "minimum", "add", "sub", "mul", "div")
         for number in (0.0, -0.0, 1.0, NAN, INF)
     },
+    **{f"leaky relu {s}": lambda x, s=s: ag.leaky_relu(x, s) for s in (0.01, 0.0, -2.0)},
     "number / x": lambda x: 0.0 / x,
     "number - x": lambda x: INF - x,
     "maximum of a number": lambda x: ag.maximum(-0.0, x),

@@ -53,6 +53,12 @@ static int T_(threshold_1)(int64_t n, const real *x, real *y, int threads) {
 static int T_(threshold_grad)(int64_t n, const real *x, const real *dy, real *dx, int threads) {
     return NNL_(Threshold_updateGradInput)(n, x, dy, dx, T_(thresholds)[n % 4][0], threads);
 }
+static int T_(leaky_relu)(int64_t n, const real *x, real *y, int threads) {
+    return NNL_(LeakyReLU_updateOutput)(n, x, y, T_(thresholds)[1 + n % 2][0], threads);
+}
+static int T_(leaky_relu_slope)(int64_t n, const real *x, const real *dy, real *dx, int threads) {
+    return NNL_(LeakyReLU_updateGradInput)(n, x, dy, dx, T_(thresholds)[1 + n % 2][0], threads);
+}
 static int T_(mse_grad_mean)(int64_t n, const real *x, const real *t, real *dx, int threads) {
     if (n == 0) return NNL_OK;
     return NNL_(MSECriterion_updateGradInput)(n, 1, x, t, dx, NULL, (real)0.7, NNL_MEAN, threads);
@@ -70,7 +76,7 @@ static int T_(copy_stream)(int64_t n, const real *x, real *y, int threads) {
 /* Cheap functions of one array; variant: which. */
 static uint64_t T_(run_cheap)(int variant, int threads) {
     static T_(unary) *const functions[] = {T_(threshold_0), T_(threshold_1), T_(copy_plain),
-                                           T_(copy_stream)};
+                                           T_(copy_stream), T_(leaky_relu)};
     uint64_t h = HASH_START;
     for (int e = 0; e < EDGES; e++) {
         int64_t n = edge_sizes[e];
@@ -82,8 +88,11 @@ static uint64_t T_(run_cheap)(int variant, int threads) {
 /* Functions of two arrays; variant: which. */
 static uint64_t T_(run_binary)(int variant, int threads) {
     static T_(binary) *const functions[] = {NNL_(Sigmoid_updateGradInput),
-                                            NNL_(Tanh_updateGradInput), T_(threshold_grad),
-                                            T_(mse_grad_mean), T_(mse_grad_sum)};
+                                            NNL_(Tanh_updateGradInput),
+                                            T_(threshold_grad),
+                                            T_(mse_grad_mean),
+                                            T_(mse_grad_sum),
+                                            T_(leaky_relu_slope)};
     uint64_t h = HASH_START;
     for (int e = 0; e <= EDGES; e++) {
         int64_t n = e < EDGES ? edge_sizes[e] : MANY_CHEAP;
@@ -338,6 +347,8 @@ static const group T_(layer_groups)[] = {
     {"Sigmoid_updateGradInput", T_(run_binary), 0},
     {"Tanh_updateGradInput", T_(run_binary), 1},
     {"Threshold_updateGradInput", T_(run_binary), 2},
+    {"LeakyReLU_updateOutput", T_(run_cheap), 4},
+    {"LeakyReLU_updateGradInput", T_(run_binary), 5},
     {"MSECriterion_updateGradInput mean", T_(run_binary), 3},
     {"MSECriterion_updateGradInput sum", T_(run_binary), 4},
     {"SoftMax_updateOutput", T_(run_rows), 0},

@@ -5,6 +5,7 @@ Kernels give the same bits on every machine; NumPy's functions are as exact as N
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -269,6 +270,66 @@ class Relu(FromOutput):
     forward = kernel(functional.relu)
     gradient = staticmethod(gradient_kernel(ReluGrad))
     numpy = "np.maximum({0}, 0)"
+
+
+class LeakyReluGrad(Operation):
+    """g where x > 0 or x is NaN, else s g; linear in g, and flat in x."""
+
+    name = "leaky_relu_grad"
+    keeps_inputs = True
+
+    @staticmethod
+    def numpy(x: Any, g: Any, slope: float) -> Any:
+        return "np.where({0} <= 0, {p0} * {1}, {1})", {}
+
+    @staticmethod
+    def forward(x: Any, g: Any, slope: float) -> Any:
+        return of_output("LeakyReLU_updateGradInput", slope)(contiguous(x), contiguous(g))
+
+    @staticmethod
+    def lower(low: Any, inputs: list[Any], out: Any, slope: float) -> Any:
+        return low.elements("LEAKY_RELU_GRAD", *inputs, number=slope)
+
+    @staticmethod
+    def vjp(u: Any, need: Any, x: Any, g: Any, slope: float) -> Any:
+        return None, None if need[1] is None else apply(LeakyReluGrad, x, u, params=(slope,))
+
+
+class LeakyRelu(Elementwise):
+    """x where x > 0, else s x; dx = g where x > 0, else s g: s g at 0, NaN stays NaN."""
+
+    name = "leaky_relu"
+    keeps_inputs = True
+
+    @staticmethod
+    def numpy(x: Any, slope: float) -> Any:
+        return "np.where({0} <= 0, {p0} * {0}, {0})", {}
+
+    @staticmethod
+    def forward(x: Any, slope: float) -> Any:
+        return functional.leaky_relu(contiguous(x), slope)
+
+    @staticmethod
+    def lower(low: Any, inputs: list[Any], out: Any, slope: float) -> Any:
+        return low.elements("LEAKY_RELU", *inputs, number=slope)
+
+    @staticmethod
+    def vjp(g: Any, need: Any, x: Any, slope: float) -> Any:
+        return apply(LeakyReluGrad, x, g, params=(slope,))
+
+    @staticmethod
+    def jvp(tangents: tuple, inputs: tuple, out: Any, params: tuple) -> Any:
+        return apply(LeakyReluGrad, inputs[0], tangents[0], params=params)
+
+
+def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
+    """x where x > 0, else negative_slope x; dx = g there, else negative_slope g (also at 0).
+
+    Raises:
+        TypeError, ValueError: negative_slope is no finite number.
+    """
+    slope = check.number("leaky_relu", "negative_slope", negative_slope, -math.inf)
+    return apply(LeakyRelu, x, params=(slope,))
 
 
 class Softplus(Elementwise):
