@@ -31,11 +31,12 @@ def test_gradgradcheck(line: Line) -> None:
 
 
 def operations(base: type) -> set[type]:
-    """All operations below a class that can be called."""
+    """All operations below a class that can be called; what begins with _ is a family of them."""
     found = set()
     for op in base.__subclasses__():
         if op.__module__.startswith("nnlite.autograd.") and not issubclass(op, _Call):
-            found |= {op} if hasattr(op, "forward") and hasattr(op, "vjp") else set()
+            whole = hasattr(op, "forward") and hasattr(op, "vjp")
+            found |= {op} if whole and not op.__name__.startswith("_") else set()
             found |= operations(op)
     return found
 
