@@ -198,7 +198,9 @@ def test_loaded_kernels_are_one_build():
 
 
 def test_public_names():
-    assert sorted(nn.__all__) == nn.__all__ and all(hasattr(nn, name) for name in nn.__all__)
+    assert len(set(nn.__all__)) == len(nn.__all__) and set(nn.__all__) <= set(dir(nn))
+    assert sorted(nn.nn.__all__) == nn.nn.__all__ == nn.__all__[-len(nn.nn.__all__) :]
+    assert all(hasattr(nn, name) for name in nn.__all__)
     for name in ("Linear", "ReLU", "Sigmoid", "Tanh", "Softmax", "LogSoftmax", "Sequential"):
         assert issubclass(getattr(nn, name), nn.Module)
     for name in ("SoftmaxCE", "CrossEntropyLoss", "NLLLoss", "MSELoss"):
