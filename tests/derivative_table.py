@@ -253,8 +253,8 @@ IDS = [str(line) for line in LINES]
 NO_GRADIENT = {"equal", "greater", "greater_equal", "less", "less_equal", "not_equal", "sign"}
 # Where functions of operations are defined; `operation` makes those of one and two inputs.
 MODULES = {
-    "arithmetic", "elementary", "indexing", "linalg", "losses", "neural", "operation", "products",
-    "reductions", "shaping",
+    "arithmetic", "choices", "elementary", "indexing", "joining", "linalg", "losses", "neural",
+    "operation", "products", "reductions", "shaping",
 }  # fmt: skip
 # Operations that stand for something else: one of several outputs.
 STAND_INS = {"Pick"}

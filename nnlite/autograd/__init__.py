@@ -68,8 +68,17 @@ from .node import enable_grad, is_grad_enabled, no_grad
 from .ops.arithmetic import (
     abs,
     add,
-    clip,
     div,
+    mul,
+    neg,
+    power,
+    reciprocal,
+    sqrt,
+    square,
+    sub,
+)  # fmt: skip
+from .ops.choices import (
+    clip,
     equal,
     greater,
     greater_equal,
@@ -77,15 +86,8 @@ from .ops.arithmetic import (
     less_equal,
     maximum,
     minimum,
-    mul,
-    neg,
     not_equal,
-    power,
-    reciprocal,
     sign,
-    sqrt,
-    square,
-    sub,
     where,
 )  # fmt: skip
 from .ops.elementary import (
@@ -102,6 +104,7 @@ from .ops.elementary import (
     softplus,
     tanh,
 )  # fmt: skip
+from .ops.joining import concatenate, repeat, split, stack, tile
 from .ops.linalg import (
     cholesky,
     det,
@@ -124,20 +127,15 @@ from .ops.shaping import (
     astype,
     broadcast_to,
     clone,
-    concatenate,
     cumsum,
     expand,
     flatten,
     flip,
     moveaxis,
-    repeat,
     reshape,
-    split,
     squeeze,
-    stack,
     sum,
     swapaxes,
-    tile,
     transpose,
     unsqueeze,
 )  # fmt: skip

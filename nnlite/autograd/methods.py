@@ -9,20 +9,31 @@ import numpy as np
 from .engine import backward
 from .node import FORWARD, GRAD, state
 from .operation import as_tensor, on_graph, operand, record, value_of
-from .ops import arithmetic, elementary, indexing, linalg, neural, products, reductions, shaping
+from .ops import (
+    arithmetic,
+    choices,
+    elementary,
+    indexing,
+    joining,
+    linalg,
+    neural,
+    products,
+    reductions,
+    shaping,
+)
 from .tensor import Tensor, takes, touch, wrap
 
 _UFUNCS = {
     np.add: arithmetic.add, np.subtract: arithmetic.sub, np.multiply: arithmetic.mul,
     np.true_divide: arithmetic.div, np.power: arithmetic.power, np.matmul: products.matmul,
-    np.negative: arithmetic.neg, np.absolute: arithmetic.abs, np.sign: arithmetic.sign,
-    np.maximum: arithmetic.maximum, np.minimum: arithmetic.minimum, np.sqrt: arithmetic.sqrt,
+    np.negative: arithmetic.neg, np.absolute: arithmetic.abs, np.sign: choices.sign,
+    np.maximum: choices.maximum, np.minimum: choices.minimum, np.sqrt: arithmetic.sqrt,
     np.square: arithmetic.square, np.reciprocal: arithmetic.reciprocal,
     np.exp: elementary.exp, np.expm1: elementary.expm1, np.log: elementary.log,
     np.log1p: elementary.log1p, np.sin: elementary.sin, np.cos: elementary.cos,
-    np.tanh: elementary.tanh, np.equal: arithmetic.equal, np.not_equal: arithmetic.not_equal,
-    np.less: arithmetic.less, np.less_equal: arithmetic.less_equal,
-    np.greater: arithmetic.greater, np.greater_equal: arithmetic.greater_equal,
+    np.tanh: elementary.tanh, np.equal: choices.equal, np.not_equal: choices.not_equal,
+    np.less: choices.less, np.less_equal: choices.less_equal,
+    np.greater: choices.greater, np.greater_equal: choices.greater_equal,
 }  # fmt: skip
 
 
@@ -131,16 +142,16 @@ class Methods:
     def __pos__(self) -> Any:
         return self
 
-    __eq__, __ne__ = arithmetic.equal, arithmetic.not_equal  # type: ignore[assignment]
-    __lt__, __le__ = arithmetic.less, arithmetic.less_equal
-    __gt__, __ge__ = arithmetic.greater, arithmetic.greater_equal
+    __eq__, __ne__ = choices.equal, choices.not_equal  # type: ignore[assignment]
+    __lt__, __le__ = choices.less, choices.less_equal
+    __gt__, __ge__ = choices.greater, choices.greater_equal
 
     def __invert__(self: Any) -> Any:
-        return arithmetic.logical_not(self) if self.dtype == bool else wrap(~value_of(self))
+        return choices.logical_not(self) if self.dtype == bool else wrap(~value_of(self))
 
-    __and__ = _bitwise(arithmetic.logical_and, np.bitwise_and)
-    __or__ = _bitwise(arithmetic.logical_or, np.bitwise_or)
-    __xor__ = _bitwise(arithmetic.logical_xor, np.bitwise_xor)
+    __and__ = _bitwise(choices.logical_and, np.bitwise_and)
+    __or__ = _bitwise(choices.logical_or, np.bitwise_or)
+    __xor__ = _bitwise(choices.logical_xor, np.bitwise_xor)
 
     __getitem__ = indexing.getitem
 
@@ -176,8 +187,8 @@ class Methods:
         return getattr(ufunc, method)(*[value_of(x) for x in values], **kwargs)
 
     abs, square, sqrt = arithmetic.abs, arithmetic.square, arithmetic.sqrt
-    reciprocal, sign, clip = arithmetic.reciprocal, arithmetic.sign, arithmetic.clip
-    pow, maximum, minimum = arithmetic.power, arithmetic.maximum, arithmetic.minimum
+    reciprocal, sign, clip = arithmetic.reciprocal, choices.sign, choices.clip
+    pow, maximum, minimum = arithmetic.power, choices.maximum, choices.minimum
     exp, expm1, log, log1p = elementary.exp, elementary.expm1, elementary.log, elementary.log1p
     sin, cos, erf = elementary.sin, elementary.cos, elementary.erf
     sigmoid, tanh = elementary.sigmoid, elementary.tanh
@@ -193,7 +204,7 @@ class Methods:
     moveaxis, squeeze, unsqueeze = shaping.moveaxis, shaping.squeeze, shaping.unsqueeze
     flatten, flip, expand = shaping.flatten, shaping.flip, shaping.expand
     broadcast_to, repeat, tile, split = (
-        shaping.broadcast_to, shaping.repeat, shaping.tile, shaping.split
+        shaping.broadcast_to, joining.repeat, joining.tile, joining.split
     )  # fmt: skip
     astype, clone = shaping.astype, shaping.clone
     T = property(shaping.transpose)

@@ -9,7 +9,7 @@ import numpy as np
 from .._core import native
 from ..nn.module import Module
 from ..nn.parameter import aligned_zeros
-from .lower import B, Call
+from .emit import B, Call
 from .network import Forward
 from .values import Buffer
 

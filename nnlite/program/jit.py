@@ -18,7 +18,8 @@ from ..autograd.engine import run as run_backward
 from ..autograd.node import GRAD, RECORD, TRACED, Leaf, Node, Unsupported, state
 from ..autograd.operation import Operation, as_tensor, on_graph
 from ..autograd.tensor import Tensor, wrap
-from .lower import KIND_OF, Lowering
+from .emit import KIND_OF
+from .lower import Lowering
 from .rewrite import rewritten
 from .run import Memory, Program, live
 from .tape import recording

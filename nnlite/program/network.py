@@ -23,7 +23,8 @@ from ..nn._steps import is_own_layer
 from ..nn.losses import Loss
 from ..nn.module import Module
 from .effects import Effects
-from .lower import KIND_OF, OUT, OUT2, Call, Lowering
+from .emit import KIND_OF, OUT, OUT2, Call
+from .lower import Lowering
 from .rewrite import ordered, rewritten
 from .run import Memory, Program, live
 from .tape import Rows, Tape, Unifier, located, recording

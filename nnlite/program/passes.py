@@ -18,7 +18,7 @@ from ..autograd.tensor import Tensor
 from ..nn._pending import Pending, leaf_of
 from ..nn.dropout import STEPS
 from ..nn.module import Module
-from .lower import Call
+from .emit import Call
 from .network import Recording, only_writer, parts_of, traced, written_to
 from .rewrite import rewritten
 from .run import Memory, Program, live

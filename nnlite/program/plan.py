@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from .lower import Call
+from .emit import Call
 from .values import Buffer
 
 LINE = 64  # bytes: every buffer begins at a cache line

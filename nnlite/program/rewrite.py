@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .._core import native
-from .lower import OUT, A, B, C, Call, D
+from .emit import OUT, A, B, C, Call, D
 from .values import Buffer
 
 ACTIVATIONS = {"RELU": "RELU", "SIGMOID": "SIGMOID", "TANH": "TANH"}

@@ -9,7 +9,7 @@ import numpy as np
 
 from .._core import native
 from ..nn.parameter import aligned_zeros
-from .lower import Call
+from .emit import Call
 from .plan import placed
 from .values import INTEGER, MASK, REAL, Buffer, Value
 

@@ -27,7 +27,7 @@ from ..operation import (
     value_of,
 )  # fmt: skip
 from ..tensor import Tensor
-from .arithmetic import where
+from .choices import where
 from .indexing import getitem, scatter
 from .products import matmul
 from .shaping import reshape, shaped, sum, sum_to

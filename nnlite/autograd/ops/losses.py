@@ -16,7 +16,7 @@ from ..._core.config import _State
 from ..node import RECORD, TRACED, state
 from ..operation import Operation, as_tensor, on_graph, record
 from ..tensor import Tensor, wrap
-from .arithmetic import where
+from .choices import where
 from .elementary import contiguous
 from .neural import softmax
 from .shaping import sum

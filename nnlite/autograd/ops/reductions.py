@@ -25,7 +25,8 @@ from ..operation import (
     wrap,
 )  # fmt: skip
 from ..tensor import Tensor
-from .arithmetic import abs, equal, sign, square, where
+from .arithmetic import abs, square
+from .choices import equal, sign, where
 from .elementary import exp, log
 from .shaping import (
     astype,

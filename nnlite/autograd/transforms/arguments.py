@@ -155,7 +155,7 @@ class Inputs:
     def form(self, results: tuple[Any, ...], flat: bool = False) -> Any:
         """Results in the form of the inputs, or as one flat Tensor."""
         if flat:
-            from ..ops.shaping import concatenate
+            from ..ops.joining import concatenate
 
             return concatenate([r.reshape(-1) for r in results])
         return results[0] if self.single else results

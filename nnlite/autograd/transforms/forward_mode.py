@@ -179,7 +179,7 @@ def jacobian_by_columns(given: Inputs, strict: bool) -> Any:
 
 def _columns(tangents: list[Tensor], y: Tensor, x: Tensor) -> Tensor:
     """The columns of one block side by side."""
-    from ..ops.shaping import stack
+    from ..ops.joining import stack
 
     if not tangents:
         return wrap(np.zeros(y.shape + x.shape, y.dtype))

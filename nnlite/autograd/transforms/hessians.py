@@ -166,7 +166,7 @@ def hessian(
 
 def _block(rows: list[Tensor], a: Tensor, b: Tensor) -> Tensor:
     """The second derivatives by the elements of a (rows) and of b."""
-    from ..ops.shaping import stack
+    from ..ops.joining import stack
 
     if not rows:
         return wrap(np.zeros(a.shape + b.shape, b.dtype))

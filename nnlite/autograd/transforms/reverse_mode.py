@@ -159,7 +159,7 @@ def _rows(
 
 def _stacked(rows: list[Tensor], y: Tensor, x: Tensor) -> Tensor:
     """The rows of one block as a Tensor with history."""
-    from ..ops.shaping import stack
+    from ..ops.joining import stack
 
     if not rows:
         return wrap(np.zeros(y.shape + x.shape, x.dtype))
