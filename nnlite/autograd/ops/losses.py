@@ -89,9 +89,13 @@ class _Loss(Operation):
     fills = 2  # the parameter that is an output: the gradient by x
     slope: Any
 
-    @classmethod
-    def forward(cls, x: Any, target: Any, settings: tuple, grad: Any = None) -> Any:
-        return cls.weighed(cls.name, contiguous(x), target, settings, grad)[0]
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+
+        def forward(x: Any, target: Any, settings: tuple, grad: Any = None) -> float:
+            return cls.weighed(cls.name, contiguous(x), target, settings, grad)[0]
+
+        cls.forward = staticmethod(forward)
 
     @classmethod
     def vjp(cls, g: Any, need: Any, x: Any, target: Any, settings: tuple, grad: Any) -> Any:
