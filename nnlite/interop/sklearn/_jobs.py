@@ -92,15 +92,14 @@ def built(operation: str, model: Any, inputs: int, outputs: int, dtype: Any, mem
         ValueError: its outputs are not as many as the targets need.
     """
     if model is None:
-        made: Any = default_model(inputs, outputs, dtype)
-    elif isinstance(model, Module):
+        return default_model(inputs, outputs, dtype)
+    made: Any = model
+    if isinstance(model, Module):
         made = copy.deepcopy(model)
         if member:
             _draw_anew(made)
     elif callable(model):
         made = model(inputs, outputs)
-    else:
-        made = model
     if not isinstance(made, Module) or not made.parameters():
         raise TypeError(
             f"{operation}: model: expected a Module with parameters, or a function (n_features, "

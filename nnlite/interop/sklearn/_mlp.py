@@ -6,14 +6,16 @@ from typing import Any
 
 import numpy as np
 from sklearn import neural_network
+from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.validation import validate_data
 
 from ...optim import SGD
 from ...train._rows import Sums
-from ._network import Network
+from ._network import Network, are_labels
 from ._solver import Solver
 from ._stochastic import Data, Stochastic
 
+FLOATS = (np.float64, np.float32)
 _NOT_PICKLED = ("_network", "_gradient")
 
 
@@ -126,6 +128,25 @@ class _Gradient:
 
 class MLPClassifier(_Perceptron, neural_network.MLPClassifier):
     __doc__ = neural_network.MLPClassifier.__doc__
+
+    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> Any:
+        """(X, indicator of the classes). A column of labels is looked through once; all else, and
+        a fit that goes on, is scikit-learn's."""
+        first = not hasattr(self, "classes_") or not (self.warm_start or incremental)
+        if not (first and are_labels(y)):
+            return super()._validate_input(X, y, incremental, reset)
+        classes, places = np.unique(y, return_inverse=True)
+        if 2 * len(classes) > len(y):  # scikit-learn warns of numbers that may be no labels
+            return super()._validate_input(X, y, incremental, reset)
+        X, _ = validate_data(
+            self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=FLOATS,
+            reset=reset,
+        )  # fmt: skip
+        self._label_binarizer = LabelBinarizer().fit(np.tile(classes, 2))
+        self.classes_ = self._label_binarizer.classes_
+        if len(classes) <= 2:
+            return X, (places == 1)[:, np.newaxis]
+        return X, np.eye(len(classes), dtype=bool)[places]
 
 
 class MLPRegressor(_Perceptron, neural_network.MLPRegressor):

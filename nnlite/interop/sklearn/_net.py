@@ -17,7 +17,7 @@ from ...nn import LogSoftmax, Loss, Module, Sigmoid, Softmax
 from ...nn.module import converted
 from ...train._losses import _last, is_open
 from ._jobs import Job, Plan, make_jobs, stopping_of, train
-from ._network import predicted
+from ._network import are_labels, predicted
 
 FLOATS = (np.float64, np.float32)
 
@@ -318,21 +318,24 @@ class NetClassifier(ClassifierMixin, _Net):
         self.class_weight = class_weight
 
     def _targets(self, y: Any, reset: bool) -> np.ndarray:
-        check_classification_targets(y)
-        kind = type_of_target(y)
-        if kind == "multiclass-multioutput":
-            raise ValueError(
-                f"{type(self).__name__}: y: expected one label for each row, or an indicator of "
-                f"several labels, got {kind}"
-            )
-        if reset:
-            self._multilabel = kind == "multilabel-indicator"
-            if self._multilabel:
-                self.classes_ = np.arange(y.shape[1])
-            else:
-                self.classes_ = np.unique(column_or_1d(y, warn=True))
-            self.n_outputs_ = len(self.classes_)
-        return self._numbers_of(y)
+        if not are_labels(y):
+            check_classification_targets(y)
+            if type_of_target(y) == "multiclass-multioutput":
+                raise ValueError(
+                    f"{type(self).__name__}: y: expected one label for each row, or an indicator "
+                    "of several labels, got several labels that are no indicator"
+                )
+        if not reset:
+            return self._numbers_of(y)
+        self._multilabel = not are_labels(y) and type_of_target(y) == "multilabel-indicator"
+        if self._multilabel:
+            self.classes_, found = np.arange(y.shape[1]), self._numbers_of(y)
+        else:
+            self.classes_, found = np.unique(column_or_1d(y, warn=True), return_inverse=True)
+            if 2 * len(self.classes_) > len(found):
+                check_classification_targets(y)  # it warns of numbers that may be no labels
+        self.n_outputs_ = len(self.classes_)
+        return found
 
     def _numbers_of(self, y: Any) -> np.ndarray:
         if self._multilabel:

@@ -107,3 +107,8 @@ def predicted(model: Module, X: Any, dtype: np.dtype) -> np.ndarray:
     starts = range(0, max(csr.shape[0], 1), rows)
     blocks = [model.predict(converted(csr[i : i + rows].toarray(), dtype)) for i in starts]
     return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+
+
+def are_labels(y: Any) -> bool:
+    """True for a column of integers or texts, which need no longer look to be labels."""
+    return type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "iubUS"
