@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import warnings
+import weakref
 from typing import Any
 
 import numpy as np
@@ -222,3 +224,26 @@ def test_a_fit_that_diverges_says_so() -> None:
     settings = {"solver": "sgd", "learning_rate_init": 1e6, "max_iter": 30}
     with pytest.raises(ValueError, match="non-finite parameter weights"):
         fitted(MLPRegressor, X_DIABETES * 1e3, Y_DIABETES, {**settings, "activation": "identity"})
+
+
+def test_lbfgs_takes_sparse_rows_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    from nnlite.interop.sklearn import _network
+
+    theirs = fitted(neural_network.MLPClassifier, X_DIGITS, Y_DIGITS, {"solver": "lbfgs"},
+                    sample_weight=WEIGHT * (np.arange(500) > 70))  # fmt: skip
+    monkeypatch.setattr(_network, "BLOCK_BYTES", 64 * 8 * 60)  # 60 rows
+    ours = fitted(MLPClassifier, scipy.sparse.csr_array(X_DIGITS), Y_DIGITS, {"solver": "lbfgs"},
+                  sample_weight=WEIGHT * (np.arange(500) > 70))  # fmt: skip
+    require_same(ours, theirs)
+    dense = ours.predict_proba(X_DIGITS)
+    np.testing.assert_array_equal(ours.predict_proba(scipy.sparse.csc_array(X_DIGITS)), dense)
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_a_fit_lets_go_of_its_rows(solver: str) -> None:
+    rows = X_DIGITS.copy()
+    gone = weakref.ref(rows)
+    e = fitted(MLPClassifier, rows, Y_DIGITS, {"solver": solver})
+    del rows
+    gc.collect()
+    assert gone() is None and e.n_iter_ > 0

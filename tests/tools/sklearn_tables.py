@@ -1,7 +1,9 @@
-"""nnlite.sklearn beside scikit-learn: `python tests/tools/sklearn_tables.py parity|speed [--quick]`.
+"""nnlite.sklearn beside scikit-learn.
 
 parity: the score on held out rows over ten seeds, of the same estimator from both libraries.
-speed: seconds of a fit, the best of several, both libraries by turns, each with its own threads.
+speed: seconds of a fit, the best of several, both libraries by turns.
+
+Run: python tests/tools/sklearn_tables.py parity|speed [--quick] [--threads N]
 """
 
 from __future__ import annotations
@@ -10,12 +12,14 @@ import argparse
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 from sklearn import datasets, neural_network
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 import nnlite
 import nnlite.sklearn
@@ -97,7 +101,7 @@ def speed(quick: bool) -> None:
             for _ in range(2 if quick else rounds):
                 for place, library in enumerate((nnlite.sklearn, neural_network)):
                     e = library.MLPClassifier(random_state=0, **settings)
-                    best[place] = min(best[place], seconds(lambda e=e: e.fit(data, targets)))
+                    best[place] = min(best[place], seconds(partial(e.fit, data, targets)))
             print(
                 f"| {name} | {np.dtype(dtype)} | {best[0]:.3f} s | {best[1]:.3f} s | "
                 f"{best[1] / best[0]:.1f} |"
@@ -107,10 +111,13 @@ def speed(quick: bool) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("table", choices=["parity", "speed"])
+    parser.add_argument("--threads", type=int, default=2, help="of both libraries")
     parser.add_argument("--quick", action="store_true", help="two seeds or rounds, fewer rows")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    {"parity": parity, "speed": speed}[arguments.table](arguments.quick)
+    nnlite.set_num_threads(arguments.threads)
+    with threadpool_limits(arguments.threads):
+        {"parity": parity, "speed": speed}[arguments.table](arguments.quick)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,10 @@ from sklearn import neural_network
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.validation import validate_data
 
+from ...data.sparse import SparseRows
 from ...optim import SGD
 from ...train._rows import Sums
-from ._network import Network, are_labels
+from ._network import Network, are_labels, block_rows
 from ._solver import Solver
 from ._stochastic import Data, Stochastic
 
@@ -60,6 +61,8 @@ class _Perceptron:
             e._optimizer = Solver(self)
         data = Data(self, network, X, y, sample_weight)
         Stochastic(self, network, e._optimizer, data, incremental).run()
+        if not incremental:
+            network.release()
         e.coefs_, e.intercepts_ = list(network.coefs), list(network.intercepts)
         e._best_coefs, e._best_intercepts = e.coefs_, e.intercepts_
 
@@ -86,7 +89,8 @@ class _Perceptron:
         try:
             super()._fit_lbfgs(*args)  # type: ignore[misc]
         finally:
-            vars(self).pop("_gradient", None)  # it holds the rows
+            vars(self).pop("_gradient", None)
+            self._made_network(np.float64).release()
 
     def __getstate__(self) -> dict[str, Any]:
         state: Any = super().__getstate__()
@@ -94,19 +98,28 @@ class _Perceptron:
 
 
 class _Gradient:
-    """The loss of all rows, and its gradient by all parameters."""
+    """The loss of all rows, and its gradient by all parameters.
+
+    Dense rows are one batch; sparse ones are made dense in blocks of bounded memory, whose
+    gradients are added up.
+    """
 
     def __init__(self, network: Network, X: Any, y: Any, weight: Any) -> None:
         self._of = network, X, y, weight
         data = Data(None, network, X, y, weight)
         self.network, self.rows = network, data.rows
-        self.weight = len(data.rows.x) if weight is None else float(np.sum(weight))
+        count = batch = len(data.rows.x)
+        if isinstance(data.rows.x, SparseRows):
+            batch = min(count, block_rows(data.rows.x.shape[1], network.dtype))
+        starts = np.arange(0, count, batch)
+        each = np.ones(count) if weight is None else np.asarray(weight, np.float64)
+        self.weights = np.add.reduceat(each, starts)
         self.share = 1.0
         if network.out_activation == "identity":
             self.share = 1 / data.rows.y.shape[1]
         # A rate of 0 leaves the weights; a norm for clipping keeps the gradients in their places.
         self.optimizer = SGD(network.model.parameters(), 0.0, clip_norm=1.0)
-        self.program = network.program(self.optimizer, self.rows, len(self.rows.x))
+        self.program = network.program(self.optimizer, self.rows, batch)
 
     def is_of(self, *parts: Any) -> bool:
         """Whether it was made of these."""
@@ -114,16 +127,26 @@ class _Gradient:
 
     def value(self, alpha: float) -> tuple[float, np.ndarray]:
         """(loss, gradient), both with the penalty; the gradient of coefs first."""
-        sums = Sums()
-        self.program.run(self.rows, None, 0, 1, sums)
-        network = self.network
-        squares = sum(float(np.vdot(coef, coef)) for coef in network.coefs)
-        loss = self.program.last_loss * self.share + 0.5 * alpha * squares / self.weight
+        network, total = self.network, float(self.weights.sum())
         parameters = network.model.parameters()
-        weights = [p for p in parameters if p.name == "weight"]
-        grads = [p.grad + alpha / self.weight * p.data for p in weights]
-        grads += [p.grad for p in parameters if p.name != "weight"]
-        return loss, np.concatenate([grad.ravel() for grad in grads])
+        squares = sum(float(np.vdot(coef, coef)) for coef in network.coefs)
+        loss = 0.5 * alpha * squares / total
+        grads = [
+            alpha / total * p.data if p.name == "weight" else np.zeros_like(p.data)
+            for p in parameters
+        ]
+        for block, weight in enumerate(self.weights):
+            if weight == 0:
+                continue
+            self.program.run(self.rows, None, block, 1, Sums())
+            part = weight / total
+            loss += self.program.last_loss * self.share * part
+            for grad, p in zip(grads, parameters, strict=True):
+                grad += p.grad if part == 1 else p.grad * part
+        pairs = list(zip(parameters, grads, strict=True))
+        ordered = [grad for p, grad in pairs if p.name == "weight"]
+        ordered += [grad for p, grad in pairs if p.name != "weight"]
+        return loss, np.concatenate([grad.ravel() for grad in ordered])
 
 
 class MLPClassifier(_Perceptron, neural_network.MLPClassifier):

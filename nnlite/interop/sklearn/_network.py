@@ -97,12 +97,21 @@ class Network:
             raise RuntimeError(f"fit: no training program: {self._trainer.why_eager}")
         return found
 
+    def release(self) -> None:
+        """Lets go of the rows that it was trained on."""
+        self._trainer = None
+
+
+def block_rows(width: int, dtype: np.dtype) -> int:
+    """Rows of a block of sparse rows that is made dense at once."""
+    return max(1, BLOCK_BYTES // (max(width, 1) * dtype.itemsize))
+
 
 def predicted(model: Module, X: Any, dtype: np.dtype) -> np.ndarray:
     """A model's outputs; sparse rows are made dense in blocks of bounded memory."""
     if not hasattr(X, "tocsr"):
         return model.predict(converted(X, dtype))
-    rows = max(1, BLOCK_BYTES // (max(X.shape[1], 1) * dtype.itemsize))
+    rows = block_rows(X.shape[1], dtype)
     csr = X.tocsr()
     starts = range(0, max(csr.shape[0], 1), rows)
     blocks = [model.predict(converted(csr[i : i + rows].toarray(), dtype)) for i in starts]
