@@ -21,6 +21,8 @@ NAMES = [
     "neuron.py",
     "newton.py",
     "numerical_gradient.py",
+    "sklearn_search.py",
+    "sklearn_swap.py",
     "spiral.py",
     "table.py",
     "two_layer.py",
@@ -211,3 +213,32 @@ def test_numerical_gradient(tmp_path):
     assert 1e-6 <= best <= 1e-4
     assert float(re.search(r"largest relative error (\S+)$", text, re.M)[1]) < 1e-9
     assert float(re.search(r"J\^T u, v>: (\S+)$", text, re.M)[1]) < 1e-14
+
+
+def test_sklearn_swap():
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    text = output("sklearn_swap.py", "--epochs", 8, "--folds", 2)
+    rows = re.findall(r"^(\S+) +(0\.\d+) +(\d+\.\d+)$", text, re.M)
+    assert [row[0] for row in rows] == ["sklearn.neural_network", "nnlite.sklearn"]
+    accuracies = [float(row[1]) for row in rows]
+    assert min(accuracies) > 0.9 and abs(accuracies[0] - accuracies[1]) < 2e-3
+    assert float(re.search(r"difference of a probability (\S+)$", text, re.M)[1]) < 1e-8
+
+
+def searched(*words: object) -> list[str]:
+    text = output("sklearn_search.py", "--epochs", 8, "--folds", 2, *words)
+    rows = re.findall(r"^ +(\d+)  (0\.\d{4})  \{'activation'", text, re.M)
+    assert [int(rank) for rank, _ in rows] == sorted(int(rank) for rank, _ in rows)
+    assert len(rows) == 8 and float(rows[0][1]) > 0.85
+    return [line.partition(":")[0] for line in text.splitlines() if "same table and bits" in line]
+
+
+def test_sklearn_search():
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    assert searched("--workers", 0) == ["GridSearchCV", "GridSearch"]
+
+
+@pytest.mark.slow
+def test_sklearn_search_with_dask():
+    pytest.importorskip("dask.distributed", reason="dask is not installed")
+    assert searched() == ["GridSearchCV", "GridSearch", "GridSearchCV, dask"]
