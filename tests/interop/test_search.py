@@ -23,7 +23,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 import nnlite as nn
-from nnlite.sklearn import GridSearch, MLPClassifier, MLPRegressor
+from nnlite.sklearn import GridSearch, MLPClassifier, MLPRegressor, NetClassifier, NetRegressor
 from nnlite.train import _side_by_side as side_by_side
 
 pytestmark = pytest.mark.filterwarnings(
@@ -52,7 +52,18 @@ def regressor(**settings):
 def weights_of(estimator, X, y=None):
     """A score that is another number for other bits of any weight."""
     last = estimator[-1] if hasattr(estimator, "steps") else estimator
-    return zlib.crc32(b"".join(a.tobytes() for a in (*last.coefs_, *last.intercepts_)))
+    if hasattr(last, "models_"):
+        arrays = [p.data for model in last.models_ for p in model.parameters()]
+    else:
+        arrays = [*last.coefs_, *last.intercepts_]
+    return zlib.crc32(b"".join(array.tobytes() for array in arrays))
+
+
+def network(inputs, outputs):
+    return nn.Sequential(nn.Linear(inputs, 6), nn.Tanh(), nn.Dropout(0.2), nn.Linear(6, outputs))
+
+
+NET = NetClassifier(network, epochs=8, batch_size=20, random_state=0)
 
 
 def figures(estimator, X, y):
@@ -94,6 +105,12 @@ CASES = {
                       {"sample_weight": WEIGHT}),
     "groups": (classifier(), {"alpha": [1e-4, 1.0]}, (X, Y), {"cv": GroupKFold(4)},
                {"groups": np.arange(len(Y)) % 7}),
+    "networks": (NET, {"lr": [0.1, 0.01], "optimizer": ["SGD", "Adam"], "batch_size": [20, "auto"]},
+                 (X, TEXTS), {"scoring": weights_of}, {}),
+    "ensembles": (NET, {"n_ensemble": [1, 3], "early_stopping": [None, 2], "epochs": [10, 40]},
+                  (X.astype(np.float32), Y), {"scoring": weights_of, "cv": 3}, {}),
+    "numbers": (NetRegressor(epochs=8, random_state=0), {"lr": [0.1, 0.01]},
+                (XR, np.c_[YR, -YR] / 100), {"return_train_score": True}, {}),
     "another library's": (LogisticRegression(), {"C": [0.1, 1.0]}, (X, Y), {}, {}),
 }  # fmt: skip
 
@@ -134,7 +151,7 @@ def same_searches(found, expected, X):
 
 def weighs(search):
     best = search.best_estimator_
-    return weights_of(best, None) if "MLP" in repr(best) else best.coef_.tobytes()
+    return best.coef_.tobytes() if hasattr(best, "coef_") else weights_of(best, None)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -146,7 +163,7 @@ def test_the_table_is_grid_search_cvs(case):
         same_searches(found, expected, X)
 
 
-@pytest.mark.parametrize("case", ["weights", "solvers", "several figures", "pipeline"])
+@pytest.mark.parametrize("case", ["weights", "solvers", "several figures", "pipeline", "networks"])
 def test_processes_give_the_same_bits(case):
     estimator, grid, (X, y), settings, params = CASES[case]
     expected = GridSearchCV(estimator, grid, n_jobs=2, **settings).fit(X, y, **params)
@@ -335,7 +352,7 @@ def dask(request):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["weights", "solvers", "several figures", "pipeline"])
+@pytest.mark.parametrize("case", ["weights", "solvers", "several figures", "ensembles"])
 def test_dask_gives_the_same_bits(dask, case):
     estimator, grid, (X, y), settings, params = CASES[case]
     with joblib.parallel_config(backend="dask"):
