@@ -4,7 +4,7 @@ GridSearchCV fits one after the other, or in processes. GridSearch trains all ca
 side by side in one process. With joblib's dask backend GridSearchCV fits on a cluster, here a local
 one: its address is all that changes for several machines. The tables are equal to the last bit.
 
-Run: python examples/sklearn_search.py      (needs: pip install 'nnlite[sklearn]' dask distributed)
+Run: python examples/sklearn_search.py      (needs: pip install 'nnlite[dask]')
 """
 
 from __future__ import annotations
