@@ -103,16 +103,9 @@ def _evaluated(module: Any, x: Any) -> Any:
 
 
 class LossCall(Operation):
-    """A loss's `_run` and `_grad`, and its `_slope` for further derivatives."""
+    """A loss's `_run` and `_grad`."""
 
-    keeps_inputs = True
     repeatable = False  # a call writes total_weight
-
-    @classmethod
-    def unfolded(cls, loss: Any, target: Any, sample_weight: Any, cell: Any) -> Any:
-        """The same as an operation of nnlite.autograd, and its parameters; None where there is
-        none."""
-        return loss._operation(target, sample_weight)
 
     @classmethod
     def forward(cls, x: Any, loss: Any, target: Any, sample_weight: Any, cell: Any) -> Any:
@@ -120,51 +113,39 @@ class LossCall(Operation):
         return np.array(value, x.dtype)
 
     @classmethod
-    def vjp(cls, g: Any, need: Any, x: Any, loss: Any, target: Any, *rest: Any) -> Any:
-        if type(g) is Tensor:
-            return g * loss._slope(x, target, rest[0])
-        return loss._grad(rest[-1][0]) * g
+    def vjp(cls, g: Any, need: Any, loss: Any, target: Any, sample_weight: Any, cell: Any) -> Any:
+        return _no_formula(cls.name) if type(g) is Tensor else loss._grad(cell[0]) * g
 
     @classmethod
     def jvp(cls, tangents: tuple, inputs: tuple, out: Any, params: tuple) -> Any:
-        loss, target, sample_weight, cell = params
-        (x,) = inputs
-        slope = loss._grad(cell[0]) if x._edge is None else loss._slope(x, target, sample_weight)
-        return (tangents[0] * slope).sum()
+        if inputs[0]._edge is not None:
+            return _no_formula(cls.name)
+        return (tangents[0] * params[0]._grad(params[-1][0])).sum()
 
 
 def loss_call(loss: Any, output: Any, target: Any, sample_weight: Any = None) -> Any:
-    """The loss of a Tensor by `_run`, recorded."""
-    name = type(loss).__name__
-    if state.mode & RECORD:
-        return _recorded_loss(name, loss, output, target, sample_weight)
+    """The loss of a Tensor: by the operation that it is, or by `_run`."""
+    name, recording = type(loss).__name__, state.mode & RECORD
+    if recording:
+        state.tape.depends_on(loss)
     target = constant(name, "target", target)
     sample_weight = constant(name, "sample_weight", sample_weight)
-    return apply(_named(LossCall, loss), output, params=(loss, target, sample_weight, [None]))
-
-
-def _recorded_loss(name: str, loss: Any, output: Any, target: Any, sample_weight: Any) -> Any:
-    """The loss as the operation that it is, for a program."""
-    state.tape.depends_on(loss)
-    target = constant(name, "target", target)
-    found = loss._operation(target, constant(name, "sample_weight", sample_weight))
-    if found is None:
+    settings = loss._settings_of_call(output._data, sample_weight)
+    if settings is not None:
+        op = _named(loss._op, loss)
+        value, vars(loss)["total_weight"] = op.measured(output, target, settings)
+        if recording:
+            state.tape.losses.append((loss, value._data))
+        return value
+    if recording:
         unsupported(f"{name} is written by _run and _grad")
-    op, (target, settings, _) = found
-    arrays = (isinstance(v, np.ndarray) for v in settings)
-    value = op.call(
-        output, target,
-        tuple([np.ascontiguousarray(v, output.dtype) if is_array else v
-               for v, is_array in zip(settings, arrays, strict=True)]),
-    )  # fmt: skip
-    state.tape.losses.append((loss, value._data))
-    return value
+    return apply(_named(LossCall, loss), output, params=(loss, target, sample_weight, [None]))
 
 
 _classes: dict[tuple[type, type], type] = {}
 
 
-def _named(base: type, thing: Any) -> type:
+def _named(base: type, thing: Any) -> Any:
     """The operation under the name of the module or loss, made once for each class."""
     key = base, type(thing)
     if key not in _classes:

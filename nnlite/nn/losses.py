@@ -160,15 +160,9 @@ class Loss(Named):
     def _grad(self, saved: Any) -> np.ndarray:
         raise TypeError(f"{type(self).__name__} must define _run and _grad")
 
-    def _slope(self, output: Any, target: Any, sample_weight: Any) -> Any:
-        """The gradient as a formula of the output, on Tensors; only derivatives of it need one."""
-        raise NotImplementedError(
-            f"{type(self).__name__}: its backward is a kernel without a formula on Tensors, so it "
-            "has first derivatives only; define _slope(output, target, sample_weight) to have more"
-        )
-
-    def _operation(self, target: Any, sample_weight: Any) -> Any:
-        """(operation of nnlite.autograd, its parameters) that computes the same, or None."""
+    def _settings_of_call(self, output: np.ndarray, sample_weight: Any) -> tuple[Any, ...] | None:
+        """The settings of the operation of nnlite.autograd that computes the same; None where it is
+        written by `_run` and `_grad`."""
         return None
 
     def _settings(self) -> dict[str, Any]:
@@ -222,15 +216,10 @@ class _KernelLoss(Loss):
             check.unfit(f"{type(self).__name__}.backward", grad, output)
         return grad
 
-    def _slope(self, output: Any, target: Any, sample_weight: Any) -> Any:
-        settings = self._options(self._weight_of(output._data))
-        return self._op.slope(output, target, *settings, sample_weight)
-
-    def _operation(self, target: Any, sample_weight: Any) -> Any:
+    def _settings_of_call(self, output: np.ndarray, sample_weight: Any) -> tuple[Any, ...] | None:
         if type(self)._run is not _KernelLoss._run:
             return None
-        settings = *self._options(getattr(self, "weight", None)), sample_weight
-        return self._op, (target, settings, None)
+        return *self._options(self._weight_of(output)), sample_weight
 
 
 class _ClassLoss(_KernelLoss):

@@ -141,7 +141,7 @@ class _Writer:
     def _forward(self, node: Node) -> list[str]:
         inputs = self.graph.inputs(node)
         texts = [self._text(x) for x in inputs]
-        op, params = _unfolded(node)
+        op, params = node.op, node.params
         line = None
         if op.numpy is not None:
             line = self._line(op, texts, inputs, params, node.shape)
@@ -219,7 +219,7 @@ class _Writer:
 
     def _gradients(self, node: Node, g: Any) -> tuple[list[str], Any]:
         """The gradients of a node's inputs as Tensors; of a gate with the line that calls it."""
-        op, params = _unfolded(node)
+        op, params = node.op, node.params
         if op.numpy is not None:
             fills = getattr(op, "fills", None)
             if fills is not None:  # what a kernel has filled: here by the formula
@@ -306,13 +306,6 @@ class _Writer:
             self.given.append(f"# {name}: an input of shape {array.shape}, {array.dtype}")
         else:
             self.given.append(f"{name} = {_array_text(array)}")
-
-
-def _unfolded(node: Node) -> tuple[Any, tuple]:
-    """The operation of a node and its parameters; of a loss's own call, the operation it is."""
-    unfold = getattr(node.op, "unfolded", None)
-    found = None if unfold is None else unfold(*node.params)
-    return (node.op, node.params) if found is None else found
 
 
 def _probe(edge: Any) -> np.ndarray:

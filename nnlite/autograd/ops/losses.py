@@ -116,12 +116,19 @@ class _Loss(Operation):
     def call(cls, x: Any, target: Any, settings: tuple) -> Tensor:
         """The loss as a Tensor; where a gradient may be asked for, its kernel computes it too."""
         target = constant(cls.name, "target", target)
+        return cls.measured(x, target, tuple([constant(cls.name, "weight", v) for v in settings]))[
+            0
+        ]
+
+    @classmethod
+    def measured(cls, x: Tensor, target: Any, settings: tuple) -> tuple[Tensor, float]:
+        """The loss, and the weight of its rows."""
         grad = np.empty(x.shape, x.dtype) if x._edge is not None and state.mode else None
-        settings = tuple([constant(cls.name, "weight", v) for v in settings])
-        out = wrap(np.array(cls.forward(x._data, target, settings, grad), x.dtype))
+        value, weight = cls.weighed(cls.name, contiguous(x._data), target, settings, grad)
+        out = wrap(np.array(value, x.dtype))
         if x._edge is not None:
             record(cls, out, (x,), (target, settings, grad))
-        return out
+        return out, weight
 
 
 def _optional(array: np.ndarray | None) -> Any:
