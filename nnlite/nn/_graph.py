@@ -38,7 +38,7 @@ def calls_alone() -> Any:
 def _no_formula(name: str) -> Any:
     raise NotImplementedError(
         f"{name}: its backward is a kernel without a formula on Tensors, so it has first "
-        "derivatives only; define forward(x) on Tensors alone to have more"
+        "derivatives only; define forward on Tensors alone to have more"
     )
 
 
