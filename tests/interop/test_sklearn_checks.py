@@ -118,6 +118,7 @@ def test_copies_predict_the_same(name: str) -> None:
     room.seek(0)
     for twin in (pickle.loads(pickle.dumps(e)), joblib.load(room)):
         np.testing.assert_array_equal(twin.predict(rows), e.predict(rows))
+        assert type(twin).__module__ == "nnlite.sklearn"
         assert twin.get_params().keys() == e.get_params().keys()
     np.testing.assert_array_equal(clone(e).fit(rows, y).predict(rows), e.predict(rows))
 

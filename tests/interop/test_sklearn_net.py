@@ -291,6 +291,8 @@ def test_bad_data() -> None:
         e.fit(X, Y, eval_set=(X[:2], [77, 1]))
     with pytest.raises(ValueError, match="classes must be passed on the first call"):
         NetClassifier().partial_fit(X, Y)
+    with pytest.raises(ValueError, match="'balanced' is not supported for partial_fit"):
+        NetClassifier(class_weight="balanced").partial_fit(X, Y, classes=range(10))
     e.fit(X, Y)
     with pytest.raises(ValueError, match="X has 3 features, but NetClassifier is expecting 64"):
         e.predict(X[:, :3])

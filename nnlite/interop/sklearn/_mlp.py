@@ -12,12 +12,17 @@ from sklearn.utils.validation import validate_data
 from ...data.sparse import SparseRows
 from ...optim import SGD
 from ...train._rows import Sums
-from ._network import Network, are_labels, block_rows
+from ._network import PUBLIC, Network, are_labels, block_rows
 from ._solver import Solver
 from ._stochastic import Data, Stochastic
 
 FLOATS = (np.float64, np.float32)
 _NOT_PICKLED = ("_network", "_gradient")
+
+
+def _doc(theirs: type) -> str:
+    """scikit-learn's own description: it holds for ours, which is imported from elsewhere."""
+    return (theirs.__doc__ or "").replace("sklearn.neural_network import", "nnlite.sklearn import")
 
 
 class _Perceptron:
@@ -150,7 +155,7 @@ class _Gradient:
 
 
 class MLPClassifier(_Perceptron, neural_network.MLPClassifier):
-    __doc__ = neural_network.MLPClassifier.__doc__
+    __doc__, __module__ = _doc(neural_network.MLPClassifier), PUBLIC
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> Any:
         """(X, indicator of the classes). A column of labels is looked through once; all else, and
@@ -173,4 +178,4 @@ class MLPClassifier(_Perceptron, neural_network.MLPClassifier):
 
 
 class MLPRegressor(_Perceptron, neural_network.MLPRegressor):
-    __doc__ = neural_network.MLPRegressor.__doc__
+    __doc__, __module__ = _doc(neural_network.MLPRegressor), PUBLIC

@@ -17,7 +17,7 @@ from ...nn import LogSoftmax, Loss, Module, Sigmoid, Softmax
 from ...nn.module import converted
 from ...train._losses import _last, is_open
 from ._jobs import Job, Plan, make_jobs, stopping_of, train
-from ._network import are_labels, predicted
+from ._network import PUBLIC, are_labels, predicted
 
 FLOATS = (np.float64, np.float32)
 
@@ -284,6 +284,7 @@ class NetClassifier(ClassifierMixin, _Net):
         )
     )
 
+    __module__ = PUBLIC
     _classes = True
 
     def __init__(
@@ -386,6 +387,11 @@ class NetClassifier(ClassifierMixin, _Net):
             self.
         """
         first = not hasattr(self, "models_")
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                f"class_weight={self.class_weight!r} is not supported for partial_fit: it would "
+                "differ from call to call; pass a dict label -> weight"
+            )
         if first:
             if classes is None:
                 raise ValueError("classes must be passed on the first call to partial_fit.")
@@ -438,6 +444,8 @@ class NetRegressor(RegressorMixin, _Net):
     __doc__ = (_Net.__doc__ or "").replace(
         "What both estimators have in common.", "A regressor that trains any network of nnlite."
     )
+
+    __module__ = PUBLIC
 
     def _targets(self, y: Any, reset: bool) -> np.ndarray:
         if reset:

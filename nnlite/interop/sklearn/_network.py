@@ -23,6 +23,8 @@ ACTIVATIONS: dict[str, type[Module]] = {
     "identity": Identity, "logistic": Sigmoid, "relu": ReLU, "tanh": Tanh,
 }  # fmt: skip
 
+PUBLIC = "nnlite.sklearn"  # the module that estimators are pickled by
+
 BLOCK_BYTES = 1 << 24  # of dense rows made at once from sparse ones
 
 
