@@ -116,9 +116,8 @@ class _Loss(Operation):
     def call(cls, x: Any, target: Any, settings: tuple) -> Tensor:
         """The loss as a Tensor; where a gradient may be asked for, its kernel computes it too."""
         target = constant(cls.name, "target", target)
-        return cls.measured(x, target, tuple([constant(cls.name, "weight", v) for v in settings]))[
-            0
-        ]
+        settings = tuple([constant(cls.name, "weight", v) for v in settings])
+        return cls.measured(x, target, settings)[0]
 
     @classmethod
     def measured(cls, x: Tensor, target: Any, settings: tuple) -> tuple[Tensor, float]:
