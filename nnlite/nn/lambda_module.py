@@ -50,7 +50,7 @@ class Lambda(Module):
 
     @property
     def _runs_user_code(self) -> bool:  # type: ignore[override]
-        return not getattr(self.function, "__module__", "").startswith("nnlite.")
+        return not str(getattr(self.function, "__module__", "")).startswith("nnlite.")
 
     def config(self) -> dict[str, Any]:
         name = getattr(self.function, "__name__", "")

@@ -105,6 +105,24 @@ def test_a_linear_adds_by_its_kernel(rng):
     assert layer.weight.grad[0, 0] == 40 * 2.0**-26
 
 
+@pytest.mark.parametrize("frozen", ["weight", "bias"])
+def test_a_layer_of_which_a_part_is_frozen(frozen, rng):
+    """The sum of one column too has the bits of the graph, in which a trainer computes it."""
+    layer, twin = nn.Linear(3, 1), nn.Linear(3, 1)
+    twin.load_state_dict(layer.state_dict())
+    for each in (layer, twin):
+        getattr(each, frozen).requires_grad = False
+    x, g = rng.normal(size=(77, 3)).astype(F32), rng.normal(size=(77, 1)).astype(F32)
+    y = layer(x)
+    dx = layer.backward(g)
+    expected = one_by_one(twin, x, g)
+    same_bytes(y, expected[0])
+    same_bytes(dx, expected[1])
+    for p, q in zip(layer.parameters(), twin.parameters(), strict=True):
+        same_bytes(p.grad, q.grad, p.name)
+        assert p.grad.any() == (p.name != frozen)
+
+
 def test_the_layers_of_a_chain_may_go_back_one_by_one(rng):
     model, twin = made("chain"), made("chain")
     x = rng.normal(size=(6, 5)).astype(F32)
@@ -227,6 +245,20 @@ def test_a_code_of_the_users_runs_as_python(rng):
         model.backward(np.ones_like(model(x)))
     assert model._pass is None
     assert calls.count("function") == 3 and calls.count("forward") >= 3
+
+    class Nowhere:
+        __module__ = None  # some callables do not say where they are from
+
+        def __call__(self, x):
+            return doubled(x)
+
+    nowhere = nn.Lambda(Nowhere())
+    for count in (4, 5):
+        nowhere.backward(nowhere(x))
+        assert calls.count("function") == count
+    library = nn.Sequential(nn.Linear(5, 5), nn.Lambda(nn.autograd.tanh))
+    library.backward(library(x))
+    assert type(library._pass) is Pass
 
     class Named(nn.Sequential):
         """Defines no step."""
