@@ -132,6 +132,21 @@ def test_sets_of_labels():
     assert found["f1_micro"] == M.f1(sets, p, average="micro") and found["auc"] == M.auc(sets, p)
 
 
+def test_an_estimators_sets_of_labels_are_of_logits():
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    from nnlite.sklearn import NetClassifier
+
+    X, _, _ = data(3)
+    sets = (X[:, :3] + X[:, 1:] > 0).astype(int)
+    names = ["multilabel_accuracy", "f1_macro"]
+    net = NetClassifier(epochs=20, batch_size=16, lr=0.01, metrics=names, random_state=0)
+    net.fit(X, sets, eval_set=(X[:60], sets[:60]))
+    predicted = net.predict(X[:60])
+    last = {name: net.history_[f"val_{name}"][-1] for name in names}
+    assert last["multilabel_accuracy"] == (predicted == sets[:60]).all(axis=1).mean() > 0.5
+    assert last["f1_macro"] == M.f1(sets[:60], predicted, average="macro")
+
+
 def test_probabilities_as_targets_are_classes():
     X, y, _ = data(3)
     own = trainer(3)

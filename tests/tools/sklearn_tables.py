@@ -2,8 +2,9 @@
 
 parity: the score on held out rows over ten seeds, of the same estimator from both libraries.
 speed: seconds of a fit, the best of several, both libraries by turns.
+search: seconds of a search over 12 candidates and 5 folds of the digits, the best of several.
 
-Run: python tests/tools/sklearn_tables.py parity|speed [--quick] [--threads N]
+Run: python tests/tools/sklearn_tables.py parity|speed|search [--quick] [--threads N]
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from sklearn import datasets, neural_network
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
@@ -108,16 +109,46 @@ def speed(quick: bool) -> None:
             )
 
 
+def search(quick: bool) -> None:
+    """Prints the table of searches."""
+    X, y = datasets.load_digits(return_X_y=True)
+    X = X / 16
+    grid = {
+        "hidden_layer_sizes": [(32,), (64,)], "alpha": [1e-4, 1e-1],
+        "learning_rate_init": [1e-2, 3e-3, 1e-3],
+    }  # fmt: skip
+    own, theirs = (
+        library.MLPClassifier(batch_size=32, max_iter=20, random_state=0)
+        for library in (nnlite.sklearn, neural_network)
+    )
+    ways = {
+        "GridSearch": lambda: nnlite.sklearn.GridSearch(own, grid, 5),
+        "GridSearchCV": lambda: GridSearchCV(own, grid, cv=5),
+        "GridSearchCV, n_jobs=2": lambda: GridSearchCV(own, grid, cv=5, n_jobs=2),
+        "GridSearchCV, n_jobs=2, scikit-learn's MLPClassifier": lambda: GridSearchCV(
+            theirs, grid, cv=5, n_jobs=2
+        ),
+    }
+    best = dict.fromkeys(ways, np.inf)
+    for _ in range(2 if quick else 5):
+        for name, make in ways.items():
+            best[name] = min(best[name], seconds(partial(make().fit, X, y)))
+    print("| search | seconds | ratio |")
+    print("|---|---|---|")
+    for name, least in best.items():
+        print(f"| {name} | {least:.2f} | {least / best['GridSearch']:.1f} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("table", choices=["parity", "speed"])
+    parser.add_argument("table", choices=["parity", "speed", "search"])
     parser.add_argument("--threads", type=int, default=2, help="of both libraries")
     parser.add_argument("--quick", action="store_true", help="two seeds or rounds, fewer rows")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     nnlite.set_num_threads(arguments.threads)
     with threadpool_limits(arguments.threads):
-        {"parity": parity, "speed": speed}[arguments.table](arguments.quick)
+        {"parity": parity, "speed": speed, "search": search}[arguments.table](arguments.quick)
 
 
 if __name__ == "__main__":

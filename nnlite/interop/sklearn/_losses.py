@@ -32,6 +32,8 @@ class _RowsLoss(Loss):
 class BinaryLogLoss(_RowsLoss):
     """log(1 + e^z) - y z: the log loss of sigmoid(z), for targets 0 and 1."""
 
+    takes_logits = True
+
     def terms(self, output: Any, target: Any) -> Any:
         return autograd.softplus(output) - output * target
 
