@@ -49,6 +49,7 @@ else:  # imported when they are first used
             "data": "data",
             "metrics": "metrics",
             "optim": "optim",
+            "sklearn": "sklearn",  # needs the extra of that name: not in __all__
         },
     )
 

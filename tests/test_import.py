@@ -6,6 +6,8 @@ import subprocess
 import sys
 from types import ModuleType
 
+import pytest
+
 import nnlite as nn
 
 CODE = """
@@ -32,7 +34,8 @@ def test_names_and_what_is_loaded():
     first, *names = run.stdout.splitlines()
     loaded = first.split()
     heavy = {"json", "csv", "ssl", "urllib.parse", "subprocess", "shutil", "lzma", "safetensors",
-             "tqdm", "scipy", "matplotlib", "nnlite.train.trainer", "nnlite.checkpoint",
+             "tqdm", "scipy", "sklearn", "joblib", "pandas", "dask", "matplotlib",
+             "nnlite.train.trainer", "nnlite.checkpoint",
              "nnlite.autograd.check.gradcheck"}  # fmt: skip
     assert not heavy & set(loaded)
     ours = [name for name in loaded if name.startswith("nnlite")]
@@ -41,6 +44,17 @@ def test_names_and_what_is_loaded():
     for line in names:
         package, name, kind = line.split()
         assert (kind == "module") == (package == "nnlite" and name in MODULES), line
+
+
+def test_the_estimators_are_imported_when_they_are_used():
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    import nnlite.sklearn as estimators
+
+    assert nn.sklearn is estimators and {"GridSearch", "MLPClassifier"} <= set(nn.sklearn.__all__)
+    code = "import sys, nnlite as nn; nn.Trainer, nn.metrics; assert 'sklearn' not in sys.modules"
+    code += "; nn.sklearn.NetClassifier; assert 'sklearn' in sys.modules"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
 
 
 def test_an_unknown_name_is_an_attribute_error():

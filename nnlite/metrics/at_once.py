@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._core.criteria import IGNORE_INDEX
 from .base import Metric
 from .classes import Accuracy, ConfusionMatrix, TopK
 from .counts import F1, BalancedAccuracy, MultilabelAccuracy, Precision, Recall
@@ -150,6 +151,15 @@ def multilabel_accuracy(
     return _of(metric, y_true, output, sample_weight)
 
 
+def _columns(y_true: Any, output: Any) -> Any:
+    """The labels that the columns of the output stand for, where y_true has as many."""
+    true, columns = np.asarray(y_true), np.shape(output)[1:]
+    if true.ndim != 1 or true.dtype.kind not in "iub" or len(columns) != 1:
+        return None
+    found = np.unique(true[true != IGNORE_INDEX])
+    return found if len(found) == columns[0] > 1 else None
+
+
 def roc_auc_score(
     y_true: Any,
     output: Any,
@@ -168,11 +178,13 @@ def roc_auc_score(
         output: (N,) scores of the second of two labels, (N, K) probabilities of classes, or scores
             of y_true's shape.
         sample_weight: (N,) weights, or None.
-        average, multi_class, max_fpr, labels, from_logits: see AUC.
+        average, multi_class, max_fpr, labels, from_logits: see AUC. The columns stand for the
+            labels in y_true, in their order, where these are as many.
 
     Warns:
         UndefinedMetricWarning: a label has no row, or all: its area is NaN.
     """
+    labels = _columns(y_true, output) if labels is None else labels
     metric = AUC(
         average, multi_class=multi_class, max_fpr=max_fpr, labels=labels, from_logits=from_logits
     )
@@ -204,6 +216,7 @@ def log_loss(
         sample_weight: (N,) weights, or None.
         normalize, labels, from_logits: see LogLoss.
     """
+    labels = _columns(y_true, output) if labels is None else labels
     metric = LogLoss(normalize=normalize, labels=labels, from_logits=from_logits)
     return _of(metric, y_true, output, sample_weight)
 

@@ -207,6 +207,21 @@ def test_float32_probabilities_are_clipped_by_their_own_rounding(theirs):
     assert M.log_loss([1, 0], p.astype(float)) == pytest.approx(-np.log(2.0**-52 * 0.25) / 2)
 
 
+def test_columns_stand_for_the_labels_found(theirs, rng):
+    """Where y_true has as many labels as there are columns; else for 0, 1, 2, ..."""
+    true, p = rng.choice([3, 7, 1000], 60), rng.dirichlet(np.ones(3), 60)
+    for way in ("ovr", "ovo"):
+        expected = theirs.roc_auc_score(true, p, multi_class=way)
+        close(M.roc_auc_score(true, p, multi_class=way), expected)
+    close(M.log_loss(true, p), theirs.log_loss(true, p))
+    close(
+        M.log_loss(true > 3, p[:, :2] / p[:, :2].sum(axis=1, keepdims=True)),
+        theirs.log_loss(true > 3, p[:, :2] / p[:, :2].sum(axis=1, keepdims=True)),
+    )
+    close(M.log_loss([-100, 0, 1], p[:3]), M.log_loss([0, 1], p[1:3]))  # that label does not count
+    close(M.log_loss([0, 2, 2], p[:3]), theirs.log_loss([0, 2, 2], p[:3], labels=[0, 1, 2]))
+
+
 def test_logits_are_never_clipped():
     assert M.log_loss([1, 1], np.array([[800.0, 0], [0, 0]]), from_logits=True) == pytest.approx(
         (800 + np.log(2)) / 2
