@@ -36,8 +36,8 @@ class Steps(Named):
     _forwards = 0  # forwards since the last backward
     _program: Any = None  # of predict
     _refused: Any = None  # the rows last found to have no program
-    _pass: Any = None  # the program of forward and backward
-    _kind: Any = None  # the rows for which one was last looked for
+    _forward_program: Any = None  # the program of forward and backward
+    _forward_rows: Any = None  # the rows for which one was last looked for
     _written = False  # whether a class of the user defines `_run` or `_grad`
     _runs_user_code = False  # whether its formula calls what the user wrote
     _operation: ClassVar[str] = ""  # in messages; the name of the class unless it is given
@@ -126,7 +126,7 @@ class Steps(Named):
     def _run(self, x: np.ndarray, keep: bool) -> np.ndarray:
         if not keep:
             return self._values(x)
-        program = self._pass
+        program = self._forward_program
         if program is None or not program.fits(x):
             program = self._recorded(x)
         if program is None:
@@ -144,15 +144,15 @@ class Steps(Named):
         if type(x) is not np.ndarray or not x.flags.carray or not x.ndim * x.size:
             return None
         own, kind = vars(self), (Structure.token, x.dtype, x.shape[1:])
-        program = self._pass
+        program = self._forward_program
         changed = program is not None and program.takes(x)
-        seen = self._kind == (kind, True) and not changed
-        if seen or (self._kind != (kind, False) and not changed and self._dtype() is None):
-            own["_kind"] = kind, seen
+        seen = self._forward_rows == (kind, True) and not changed
+        if seen or (self._forward_rows != (kind, False) and not changed and self._dtype() is None):
+            own["_forward_rows"] = kind, seen
             return None
-        own["_kind"] = kind, True
-        own["_pass"] = _pass_of(self, x)
-        return self._pass
+        own["_forward_rows"] = kind, True
+        own["_forward_program"] = _pass_of(self, x)
+        return self._forward_program
 
     def _step(self, x: np.ndarray, call: Any = None, want_input: bool = True) -> np.ndarray:
         """The output by the graph of a call on a Tensor, which is kept."""

@@ -10,6 +10,7 @@ import numpy as np
 from .._core import check, criteria
 from .._core.criteria import IGNORE_INDEX
 from .._core.names import LOSS, Named
+from ..autograd.node import RECORD, state
 from ..autograd.operation import as_tensor, on_graph
 from ..autograd.ops import losses
 from ._graph import loss_call
@@ -248,10 +249,13 @@ class _ClassLoss(_KernelLoss):
         if self._weight is None or not isinstance(output, np.ndarray):
             return None
         dtype = output.dtype
-        if dtype not in self._weights and dtype in check.FLOATS:
+        found = self._weights.get(dtype)
+        if found is None and dtype in check.FLOATS:
             with np.errstate(over="ignore"):  # an infinite weight is refused by name
-                self._weights[dtype] = self._weight.astype(dtype)
-        return self._weights.get(dtype)
+                found = self._weight.astype(dtype)
+            if not state.mode & RECORD:  # a recording leaves no trace
+                self._weights[dtype] = found
+        return found
 
     def _settings(self) -> dict[str, Any]:
         weight = None if self.weight is None else self.weight.tolist()

@@ -26,7 +26,9 @@ PREDICT_ROWS = 4096  # rows of one chunk of predict, unless told otherwise
 _HOLDERS = (list, tuple, dict, set, frozenset, deque)
 
 # Attributes that hold no parts: what forward keeps, what is recorded, names of buffers.
-_INNER = frozenset({"_saved", "_forwards", "_program", "_refused", "_pass", "_kind", "_buffers"})
+_INNER = frozenset(
+    {"_saved", "_forwards", "_program", "_refused", "_forward_program", "_forward_rows", "_buffers"}
+)
 
 
 class Module(Steps):
@@ -216,8 +218,8 @@ class Module(Steps):
     def _drop(self) -> None:
         own = self.__dict__
         own["_saved"], own["_forwards"] = None, 0
-        if self._pass is not None:
-            self._pass.free.clear()
+        if self._forward_program is not None:
+            self._forward_program.free.clear()
 
     # State.
 
@@ -368,7 +370,7 @@ class Module(Steps):
         return f"{type(self).__name__}({self._describe()})"
 
     def __getstate__(self) -> dict[str, Any]:
-        found = ("_saved", "_forwards", "_program", "_refused", "_pass", "_kind")
+        found = ("_saved", "_forwards", "_program", "_refused", "_forward_program", "_forward_rows")
         return {k: v for k, v in vars(self).items() if k not in found}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from ..nn._steps import Structure, is_own_layer
 from ..nn.module import Module
 
 # What the library itself changes between calls, and what no program freezes.
-CHANGES = {"_saved", "_forwards", "_program", "_refused", "_pass", "_kind"}
+CHANGES = {"_saved", "_forwards", "_program", "_refused", "_forward_program", "_forward_rows"}
 CHANGES |= {"step", "total_weight", "training"}
 
 

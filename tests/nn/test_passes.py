@@ -59,7 +59,7 @@ def test_the_bits_are_those_of_the_graph(name, dtype, rng):
             g = rng.normal(size=y.shape).astype(dtype)
             dx = model.backward(g)
             same_bytes(x, before)
-            programs.add(model._pass)
+            programs.add(model._forward_program)
             expected = one_by_one(twin, x, g)
             same_bytes(y, expected[0])
             same_bytes(dx, expected[1])
@@ -243,7 +243,7 @@ def test_a_code_of_the_users_runs_as_python(rng):
     x = rng.normal(size=(3, 5)).astype(F32)
     for _ in range(3):
         model.backward(np.ones_like(model(x)))
-    assert model._pass is None
+    assert model._forward_program is None
     assert calls.count("function") == 3 and calls.count("forward") >= 3
 
     class Nowhere:
@@ -258,7 +258,7 @@ def test_a_code_of_the_users_runs_as_python(rng):
         assert calls.count("function") == count
     library = nn.Sequential(nn.Linear(5, 5), nn.Lambda(nn.autograd.tanh))
     library.backward(library(x))
-    assert type(library._pass) is Pass
+    assert type(library._forward_program) is Pass
 
     class Named(nn.Sequential):
         """Defines no step."""
@@ -268,7 +268,7 @@ def test_a_code_of_the_users_runs_as_python(rng):
 
     named = Named()
     named(x)
-    assert type(named._pass) is Pass
+    assert type(named._forward_program) is Pass
 
 
 class Inside(nn.Module):
@@ -342,20 +342,20 @@ def test_attributes_of_a_users_chain_are_no_change():
     model, x = Named(nn.Linear(5, 2)), np.ones((3, 5), F32)
     model.forget()
     model(x)
-    first = model._pass
+    first = model._forward_program
     for model.epoch in range(3):
         model.forget()
         model(x)
-        assert model._pass is first
+        assert model._forward_program is first
 
 
 def test_layers_without_parameters_are_recorded_at_the_second_call(rng):
     layer = nn.Tanh()
     for width in range(2, 6):  # each call with other rows: nothing is recorded
         layer.backward(layer(rng.normal(size=(3, width)).astype(F32)))
-        assert layer._pass is None
+        assert layer._forward_program is None
     layer(np.ones((3, 5), F32))
-    assert type(layer._pass) is Pass
+    assert type(layer._forward_program) is Pass
 
 
 def test_forget_gives_memory_back(rng):
@@ -363,19 +363,19 @@ def test_forget_gives_memory_back(rng):
     x = rng.normal(size=(500, 5)).astype(F32)
     for _ in range(3):
         model.backward(np.ones_like(model(x)))
-        assert len(model._pass.free) == 1
+        assert len(model._forward_program.free) == 1
     model.forget()
-    assert model._pass.free == []
+    assert model._forward_program.free == []
     model(x)
     model(x[:3])  # the first is dropped, and its memory is there again
-    assert [memory.rows for memory in model._pass.free] == [500]
+    assert [memory.rows for memory in model._forward_program.free] == [500]
 
 
 def test_a_wrong_program_is_refused():
     model = made("linear")
     x = np.ones((3, 5), F32)
     y = model(x)
-    program = model._pass
+    program = model._forward_program
     memory = program.memory(3)
     kernels, pointer, null = native.KERNELS[F32], native.pointer, native.NULL
     g = np.ones_like(y)
