@@ -264,8 +264,7 @@ static int T_(learn)(nnl_training *t, T_(team) *m, const T_(batch) *b, nnl_sums 
     t->last_loss = counts ? (double)loss[0] : 0;
     bool finite = !counts || loss[0] - loss[0] == 0;
     t->penalty = 0;
-    if (counts && t->penalties) status = T_(penalise)(t, (double)loss[1], threads);
-    if (status != NNL_OK) return status;
+    if (counts && t->penalties) T_(penalise)(t, (double)loss[1]);
     bool early = counts && finite && T_(has_early)(t, p, b->N);
     nnl_optimizer next;
     double factor = 1;

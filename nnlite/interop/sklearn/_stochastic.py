@@ -300,7 +300,8 @@ class Stochastic:
         e = self.estimator
         if score is None:
             fails = loss > e.best_loss_ - e.tol
-            e.best_loss_ = min(loss, e.best_loss_) if loss < e.best_loss_ else e.best_loss_
+            if loss < e.best_loss_:
+                e.best_loss_ = loss
         else:
             e.validation_scores_.append(score)
             if e.verbose:
