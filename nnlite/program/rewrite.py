@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from .._core import native
+from .. import functional
 from .emit import OUT, A, B, C, Call, D
 from .values import Buffer
 
-ACTIVATIONS = {"RELU": "RELU", "SIGMOID": "SIGMOID", "TANH": "TANH"}
+ACTIVATIONS = {name.upper(): code for name, code in functional.ACTIVATIONS.items() if name}
 GRADIENTS = {f"{name}_GRAD": name for name in ACTIVATIONS}
 
 
@@ -98,7 +98,7 @@ def _fused_activations(calls: list[Call], kept: set[int]) -> list[Call]:
         made = uses.only_producer(call.slots[A][0], kept)
         if made is None or not _plain_product(made) or not _whole(made, call):
             continue
-        made.fields["activation"] = getattr(native, ACTIVATIONS[call.op])
+        made.fields["activation"] = ACTIVATIONS[call.op]
         made.slots[OUT] = (call.slots[OUT][0], call.slots[OUT][1], made.slots[OUT][2])
         gone.add(id(call))
     return _without(calls, gone)
@@ -116,7 +116,7 @@ def _fused_gradients(calls: list[Call], kept: set[int]) -> list[Call]:
         y = call.slots[A]
         if not _whole(made, call) or y[1] != 0 or _made_between(calls, made, call, y[0]):
             continue
-        made.fields["activation"] = getattr(native, ACTIVATIONS[GRADIENTS[call.op]])
+        made.fields["activation"] = ACTIVATIONS[GRADIENTS[call.op]]
         made.slots[D] = y
         made.slots[OUT] = (call.slots[OUT][0], call.slots[OUT][1], made.slots[OUT][2])
         gone.add(id(call))
