@@ -46,11 +46,17 @@ static _Atomic(int) whole_trials; /* of whole batches, whose parts try nothing m
 static _Atomic(int) off;
 static _Atomic(int) forced[NNL_CHOICES]; /* 1 + way; 0: not */
 
+/* Not 0 where a way is forced, which small computations take too. */
+volatile int nnl_any_forced;
+
 NNL_API void nnl_set_autotune(int on) { atomic_store(&off, !on); }
 
 NNL_API int nnl_force_choice(int choice, int way) {
     if (choice < 0 || choice >= NNL_CHOICES || way < -1 || way >= NNL_TUNE_WAYS) return NNL_EINVAL;
     atomic_store(&forced[choice], way + 1);
+    int any = 0;
+    for (int i = 0; i < NNL_CHOICES; i++) any |= atomic_load(&forced[i]);
+    nnl_any_forced = any;
     return NNL_OK;
 }
 
@@ -144,7 +150,7 @@ static bool is_stale(entry *e, enum nnl_choice choice) {
     return true;
 }
 
-int nnl_tune(nnl_tuning *t, enum nnl_choice choice, int ways, int rule, bool worth) {
+int nnl_find_way(nnl_tuning *t, enum nnl_choice choice, int ways, int rule, bool worth) {
     int want = atomic_load_explicit(&forced[choice], memory_order_relaxed);
     if (want > 0) return want <= ways ? want - 1 : rule;
     if (!t->shape || !worth || atomic_load_explicit(&off, memory_order_relaxed)) return rule;

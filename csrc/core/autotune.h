@@ -27,9 +27,14 @@ typedef struct {
 /* The class of three sizes, each to a power of two, of so many threads; flags: 8 bits. */
 uint64_t nnl_tune_shape(int64_t m, int64_t n, int64_t k, unsigned flags, int threads);
 
+extern volatile int nnl_any_forced;
+int nnl_find_way(nnl_tuning *t, enum nnl_choice choice, int ways, int rule, bool worth);
+
 /* The way to take, of [0, ways): what was found, what is tried now, or the rule's; the rule's where no
  * other is worth a try. A way that is forced is taken wherever there is one. */
-int nnl_tune(nnl_tuning *t, enum nnl_choice choice, int ways, int rule, bool worth);
+static inline int nnl_tune(nnl_tuning *t, enum nnl_choice choice, int ways, int rule, bool worth) {
+    return t->shape || nnl_any_forced ? nnl_find_way(t, choice, ways, rule, worth) : rule;
+}
 
 /* The computation has ended; not complete: its time tells nothing. */
 void nnl_tune_end(nnl_tuning *t, bool complete);
