@@ -73,6 +73,11 @@
  * much. */
 #define NNL_GEMM_IN_PLACE_SHARE 2
 
+/* Rows of B a multiple of this apart share eight groups of sets in a cache of 1 MiB and 8 ways; a product
+ * of at most so many rows is then turned (README.md). */
+#define NNL_GEMM_MEETING_BYTES 16384
+#define NNL_GEMM_MEETING_ROWS 128
+
 /* Costs in multiply-adds of a vector: transposing a square of registers, by its rows; a tile, besides
  * its multiply-adds; and a product by itself. A product is turned when that saves 3 %, and columns
  * beyond the last whole vector are split off when that saves 5 %. */

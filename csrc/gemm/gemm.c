@@ -136,6 +136,14 @@ static nnl_tuning T_(begin_tuning)(const T_(product) *g, int threads) {
     return t;
 }
 
+/* True for a few rows times a large B whose rows fall into few sets of a cache: a panel that is fetched
+ * is gone before it is packed. Turned, each line of B is read once, and half as many at a time. */
+static bool T_(rows_meet)(const T_(product) *g) {
+    const int64_t bytes = g->k * g->n * (int64_t)sizeof(real);
+    return g->b_col == 1 && g->b_row * (int64_t)sizeof(real) % NNL_GEMM_MEETING_BYTES == 0 &&
+           bytes > NNL_GEMM_IN_PLACE_SHARE * nnl_second_cache() && g->m <= NNL_GEMM_MEETING_ROWS;
+}
+
 /* Turns the product, C^T = B^T A^T, where that fills the vectors better or transposes less. The
  * rows of a transposed B are then read in place, and only a row-major A is packed: dx = dy W^T of
  * a small batch. Few output columns, as in a last layer, become full vectors of rows. */
@@ -146,7 +154,7 @@ static void T_(choose_orientation)(T_(product) *g, nnl_tuning *t, int threads) {
     double plain = T_(work)(g->m, g->n, g->k, in_place ? 0 : T_(squares)(g->k, g->n));
     double turned = T_(turned_work)(g);
     bool worth = turned < NNL_GEMM_TRY_WORK * plain && plain < NNL_GEMM_TRY_WORK * turned;
-    bool rule = turned < NNL_GEMM_TURN_GAIN * plain;
+    bool rule = turned < NNL_GEMM_TURN_GAIN * plain || (worth && T_(rows_meet)(g));
     if (!nnl_tune(t, NNL_CHOICE_TRANSPOSE, 2, rule, worth)) return;
     g->turned = true;
     g->m = o.n, g->n = o.m;

@@ -101,6 +101,7 @@ def started(start: str, bias: np.ndarray, stored: np.ndarray) -> dict[str, np.nd
 SHAPES = [(1, 1, 1), (1, 1, 40), (1, 37, 5), (2, 3, 4), (3, 70, 9), (5, 16, 17), (12, 32, 33)]
 SHAPES += [(13, 33, 6), (25, 9, 50), (31, 64, 2), (48, 15, 16)]
 LARGE = [(1, 1300, 450), (1300, 1, 450), (160, 70, 700), (7, 3100, 30), (290, 100, 40)]
+LARGE += [(20, 4091, 520)]  # rows of B 16 KiB apart: turned
 LARGE += [(100, 400, 200)]  # panels that are packed and read once
 
 
