@@ -1,7 +1,7 @@
 """Random expression graphs against PyTorch: values, gradients and second derivatives in float64.
 
 Where PyTorch is not installed the numbers it gave for a fixed set of graphs are in
-tests/golden/expressions.json, written by tests/tools/expressions.py.
+tests/golden/expressions.json, written by tests/tools/write_expressions.py.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Graphs are added until every operation of tests/expressions.py stands in one. Needs PyTorch.
 
-Run: python tests/tools/expressions.py
+Run: python tests/tools/write_expressions.py
 """
 
 from __future__ import annotations
