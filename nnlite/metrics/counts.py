@@ -63,7 +63,8 @@ class Rate(_Counts):
             labels' true weight; "samples": the mean over the rows, of sets of labels only; None:
             an array of one figure for each label; "auto": "binary" for labels 0 and 1, else
             "macro".
-        labels: those that count, in their order; None: all found in target or predictions.
+        labels: those that count, in their order; None: all found in target or predictions, also
+            in rows of weight 0.
         pos_label: the label of "binary".
         zero_division: the figure where a label's is 0 / 0: 0, 1 or NaN, which averages leave out;
             "warn" is 0 with an UndefinedMetricWarning.

@@ -7,9 +7,8 @@ from typing import Any, ClassVar
 
 import joblib
 import numpy as np
-from joblib._parallel_backends import ParallelBackendBase, SequentialBackend
+from joblib.parallel import ParallelBackendBase, SequentialBackend
 from sklearn.model_selection import GridSearchCV
-from sklearn.model_selection._search import BaseSearchCV
 
 from ..._core.config import _State, available_cores
 from ...train import _side_by_side as side_by_side
@@ -70,16 +69,19 @@ class GridSearch(GridSearchCV):
         error_score: Any = np.nan,
         return_train_score: bool = False,
     ) -> None:
-        BaseSearchCV.__init__(
-            self, estimator, scoring=scoring, n_jobs=n_jobs, refit=refit, cv=cv, verbose=verbose,
+        super().__init__(
+            estimator, grid, scoring=scoring, n_jobs=n_jobs, refit=refit, cv=cv, verbose=verbose,
             pre_dispatch="all", error_score=error_score, return_train_score=return_train_score,
         )  # fmt: skip
-        self.grid = grid
 
     @property
     def param_grid(self) -> Any:
         """The grid, by GridSearchCV's name."""
         return self.grid
+
+    @param_grid.setter
+    def param_grid(self, value: Any) -> None:
+        self.grid = value
 
     def fit(self, X: Any, y: Any = None, **params: Any) -> GridSearch:
         """Searches, and fits the best candidate to all rows.
