@@ -121,10 +121,11 @@ static double T_(turned_work)(const T_(product) *g) {
 static uint64_t T_(shape)(const T_(product) *g, int threads) {
     const uintptr_t a = (uintptr_t)g->a | (uintptr_t)g->a_row * (uintptr_t)g->a_col * sizeof(real);
     const uintptr_t b = (uintptr_t)g->b | (uintptr_t)g->b_row * (uintptr_t)g->b_col * sizeof(real);
-    unsigned flags = sizeof(real) == sizeof(double);
-    flags |= (g->a_col != 1) << 1 | (g->b_col != 1) << 2;
-    flags |= (a % NNL_ALIGNMENT != 0) << 3 | (b % NNL_ALIGNMENT != 0) << 4;
-    flags |= g->turned << 5 | g->packed << 6;
+    const bool of[] = {
+        sizeof(real) == sizeof(double), g->a_col != 1, g->b_col != 1, a % NNL_ALIGNMENT != 0,
+        b % NNL_ALIGNMENT != 0,         g->turned,     g->packed};
+    unsigned flags = 0;
+    for (unsigned i = 0; i < sizeof of; i++) flags |= (unsigned)of[i] << i;
     return nnl_tune_shape(g->m, g->n, g->k, flags, threads);
 }
 
