@@ -329,8 +329,9 @@ def test_refused(settings, data, error, message):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", ["classifier", "regressor"])
 def test_check_estimator(kind):
-    estimator = classifier(max_iter=200) if kind == "classifier" else regressor(solver="lbfgs")
-    estimator.set_params(hidden_layer_sizes=(20,), max_iter=300)
+    estimator = classifier(hidden_layer_sizes=(20,), max_iter=300)
+    if kind == "regressor":
+        estimator = regressor(solver="lbfgs", hidden_layer_sizes=(10,), max_iter=40)
     checks = check_estimator(GridSearch(estimator, {"alpha": [1e-4, 1e-2]}, 2), on_fail=None)
     failed = [(c["check_name"], c["exception"]) for c in checks if c["status"] == "failed"]
     assert failed == []
