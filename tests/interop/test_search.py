@@ -154,7 +154,12 @@ def weighs(search):
     return best.coef_.tobytes() if hasattr(best, "coef_") else weights_of(best, None)
 
 
-@pytest.mark.parametrize("case", CASES)
+QUICK = ("grid", "weights", "networks", "no refit, several")
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(c, marks=() if c in QUICK else pytest.mark.slow) for c in CASES]
+)
 def test_the_table_is_grid_search_cvs(case):
     estimator, grid, (X, y), settings, params = CASES[case]
     expected = GridSearchCV(estimator, grid, **settings).fit(X, y, **params)
@@ -163,7 +168,16 @@ def test_the_table_is_grid_search_cvs(case):
         same_searches(found, expected, X)
 
 
-@pytest.mark.parametrize("case", ["weights", "solvers", "several figures", "pipeline", "networks"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "networks",
+        *[
+            pytest.param(case, marks=pytest.mark.slow)
+            for case in ("weights", "solvers", "several figures", "pipeline")
+        ],
+    ],
+)
 def test_processes_give_the_same_bits(case):
     estimator, grid, (X, y), settings, params = CASES[case]
     expected = GridSearchCV(estimator, grid, n_jobs=2, **settings).fit(X, y, **params)

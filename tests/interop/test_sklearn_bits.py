@@ -50,6 +50,7 @@ def digest(isa: str, threads: int) -> str:
     return found.stdout
 
 
+@pytest.mark.slow
 def test_the_bits_depend_on_neither_threads_nor_instruction_set() -> None:
     isas = native.supported()
     found = {(isa, n): digest(isa, n) for isa, n in zip(isas, (2, 1, 3, 7), strict=False)}

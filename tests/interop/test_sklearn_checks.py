@@ -52,6 +52,7 @@ REGRESSORS = {
 ALL = CLASSIFIERS | REGRESSORS
 
 
+@pytest.mark.slow
 @parametrize_with_checks([
     MLPClassifier(max_iter=20), MLPRegressor(max_iter=20), NetClassifier(), NetRegressor(),
     NetClassifier(n_ensemble=2, epochs=20, early_stopping=5, validation_fraction=0),

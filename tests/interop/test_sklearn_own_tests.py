@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 sklearn = pytest.importorskip("sklearn", reason="scikit-learn is not installed")
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 _FILE = Path(sklearn.__file__).parent / "neural_network" / "tests" / "test_mlp.py"
 if not _FILE.exists():
