@@ -28,9 +28,10 @@ _from_buffer = native.from_buffer
 
 
 def compiled(
-    model: Module, loss: Loss, optimizer: Optimizer, rows: Rows, batch: int, classes: bool
-) -> Program:
-    """The program for such rows and batches of at most `batch`.
+    model: Module, loss: Loss, optimizer: Optimizer, rows: Rows, batch: int, classes: bool,
+    count: int | None = None,
+) -> Program:  # fmt: skip
+    """The program for such rows, `count` of them (None: all), in batches of at most `batch`.
 
     Raises:
         Unsupported: why there can be none.
@@ -42,7 +43,7 @@ def compiled(
     own = {id(p) for p in model.parameters()}
     if any(id(p) not in own for p in optimizer.parameters):
         raise Unsupported("the optimiser has parameters that are not the model's")
-    return Program(model, loss, optimizer, rows, batch, classes)
+    return Program(model, loss, optimizer, rows, batch, classes, count)
 
 
 class Program:
@@ -50,6 +51,7 @@ class Program:
 
     Args:
         rows: some rows, by which the calls are recorded.
+        count: of rows to train on; None: all of them.
         classes: True when targets are class indices, False for rows of numbers.
 
     Attributes:
@@ -59,14 +61,14 @@ class Program:
 
     def __init__(
         self, model: Module, loss: Loss, optimizer: Optimizer, rows: Rows, batch: int,
-        classes: bool,
+        classes: bool, count: int | None = None,
     ) -> None:  # fmt: skip
         self.dtype, self.batch, self.classes = optimizer.dtype, batch, classes
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.input_shape, self.target_shape = rows.x.shape[1:], rows.y.shape[1:]
         self.weighted = rows.weight is not None
         self._kernels = native.KERNELS[self.dtype]
-        self.steps = self._recorded(rows)
+        self.steps = self._recorded(rows, len(rows.x) if count is None else count)
         step = self.steps[0]
         self.output_shape = step.output.shape[1:]
         self.outputs = math.prod(self.output_shape)
@@ -85,8 +87,8 @@ class Program:
         self._room: np.ndarray | None = None
         self._measures: Any = None
 
-    def _recorded(self, rows: Rows) -> list[Step]:
-        """The step for every batch size; or for those that such rows are cut into."""
+    def _recorded(self, rows: Rows, count: int) -> list[Step]:
+        """The step for every batch size; or for those that so many rows are cut into."""
         trained = [p for p in self.optimizer.parameters if p.requires_grad]
         parts = (
             self.model,
@@ -101,7 +103,7 @@ class Program:
         try:
             return [Step(*parts)]
         except Unsupported:
-            sizes = {min(self.batch, len(rows.x)), len(rows.x) % self.batch} - {0}
+            sizes = {min(self.batch, count), count % self.batch} - {0}
             return [Step(*parts, rows=n) for n in sorted(sizes, reverse=True)]
 
     def _buffer(self, label: str, *shape: int, dtype: Any = None) -> np.ndarray:
@@ -375,8 +377,8 @@ class Program:
         self.require(status)
         return Sums().read(found[0])
 
-    def fits(self, trainer: Any, rows: Rows, classes: bool) -> bool:
-        """True when this is still the program of the trainer, and takes such rows."""
+    def fits(self, trainer: Any, rows: Rows, classes: bool, count: int | None = None) -> bool:
+        """True when this is still the program of the trainer, and takes so many such rows."""
         return (
             self.model is trainer.model
             and self.loss is trainer.loss
@@ -386,7 +388,7 @@ class Program:
             and rows.x.shape[1:] == self.input_shape
             and rows.y.shape[1:] == self.target_shape
             and (rows.weight is not None) == self.weighted
-            and self._takes(len(rows.x))
+            and self._takes(len(rows.x) if count is None else count)
             and self.current()
         )
 

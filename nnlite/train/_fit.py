@@ -117,7 +117,9 @@ class Fit:
         if not plan.data.in_ram or plan.metrics or self._has_batch_callbacks:
             return None
         rows = Rows(plan.data.source.X, plan.data.source.y, plan.data.weight)
-        runner = self.trainer.runner(rows, plan.batch_size)
+        subset = plan.data.subset
+        count = None if subset is None else len(subset)
+        runner = self.trainer.runner(rows, plan.batch_size, count=count)
         if not isinstance(runner, Program):
             return None
         held = plan.data.held_out
@@ -149,7 +151,8 @@ class Fit:
                 metric.reset()
         for chunk in self._chunks():
             size = chunk.size if self.plan.data.source.own_batches else self.plan.batch_size
-            self._run_chunk(chunk, trainer.runner(chunk.rows, size), -(-chunk.size // size))
+            runner = trainer.runner(chunk.rows, size, count=chunk.size)
+            self._run_chunk(chunk, runner, -(-chunk.size // size))
             if trainer.stop:
                 return
         start = time.perf_counter()

@@ -214,15 +214,18 @@ class Trainer:
             native.raise_kept()
             raise
 
-    def runner(self, rows: Rows, batch: int, key: Any = "fit") -> Program | Eager:
-        """What trains on such rows: the program, compiled once, or the modules."""
+    def runner(
+        self, rows: Rows, batch: int, key: Any = "fit", count: int | None = None
+    ) -> Program | Eager:
+        """What trains on such rows, `count` of them (None: all): the program, compiled once, or the
+        modules."""
         key = key if rows.weight is None else (key, "weighted")
         found = self._programs.get(key)
         classes = bool(rows.y.dtype == check.INT64)
         larger = "step" in (key, key[0])  # steps up to the largest share a program
         if (
             found is not None
-            and found.fits(self, rows, classes)
+            and found.fits(self, rows, classes, count)
             and (batch <= found.batch if larger else batch == found.batch)
         ):
             return found
@@ -230,7 +233,7 @@ class Trainer:
         refused, why = self._refused.get(key, (None, ""))
         if refused != kind:
             try:
-                made = compiled(self.model, self.loss, self.optimizer, rows, batch, classes)
+                made = compiled(self.model, self.loss, self.optimizer, rows, batch, classes, count)
                 if made is None:
                     raise Unsupported("programs are switched off")
             except Unsupported as reason:

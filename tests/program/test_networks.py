@@ -94,3 +94,30 @@ def test_threads_and_batches_change_no_bit(monkeypatch, make):
             nn.set_num_threads(before)
     finally:
         nn.set_num_threads(before)
+
+
+class OfTheBatch(nn.Module):
+    """A program for each batch size: the number of rows is read as a number."""
+
+    def __init__(self):
+        self.inner = nn.Linear(INPUTS, CLASSES)
+
+    def forward(self, x):
+        return self.inner(x) * (1.0 / len(x))
+
+
+@pytest.mark.parametrize("more", [{}, {"early_stopping": 2}], ids=["", "early stopping"])
+def test_batch_sizes_of_the_rows_that_are_trained(monkeypatch, more):
+    """Rows that are held out are not among them: 37 rows, 33 of them in batches of 16, 16 and 1."""
+    X, y, _ = data(OfTheBatch, np.float32)
+    found = []
+    for eager in (False, True):
+        if eager:
+            monkeypatch.setattr(nn.train.trainer, "compiled", lambda *args: None)
+        nn.manual_seed(1)
+        model = OfTheBatch()
+        trainer = nn.Trainer(model, nn.SoftmaxCE(), adam(model.parameters()), seed=5)
+        history = trainer.fit(X, y, 4, 16, verbose=0, validation_split=0.1, **more)
+        assert eager or trainer.why_eager is None
+        found.append((model.inner.weight.data.tobytes(), history["loss"], history["val_loss"]))
+    assert found[0] == found[1]
