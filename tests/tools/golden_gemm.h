@@ -17,6 +17,24 @@ static int64_t T_(extent)(int64_t rows, int64_t row, int64_t columns, int64_t co
     return rows > 0 && columns > 0 ? (rows - 1) * row + (columns - 1) * column + 1 : 0;
 }
 
+/* The same product by a packed b, which has the same bits. */
+static void T_(check_packed)(T_(gemm_case) s, const real *a, int64_t a_row, int64_t a_col,
+                             const real *b, int64_t b_row, int64_t b_col, const real *expected,
+                             int threads) {
+    int64_t size;
+    must(NNL_(gemm_packed_size)(s.k, s.n, &size));
+    if (size == 0 || s.m == 0) return;
+    real *packed = take((size_t)size * sizeof(real), 0, false), *c = T_(out)(s.m * s.n);
+    must(NNL_(gemm_pack)(s.k, s.n, b, b_row, b_col, packed));
+    must(NNL_(gemm)(s.m, s.n, s.k, a, a_row, a_col, packed, 0, 0, c, s.n, NULL, NULL, NNL_PACKED,
+                    s.activation, threads));
+    for (int64_t i = 0; i < s.m; i++) {
+        bool same =
+            memcmp(c + i * s.n, expected + i * (s.n + s.pad), (size_t)s.n * sizeof(real)) == 0;
+        must(same ? NNL_OK : NNL_EINVAL);
+    }
+}
+
 static uint64_t T_(run_product)(uint64_t h, T_(gemm_case) s, uint32_t step, int threads) {
     int64_t a_long = (s.a_transposed ? s.m : s.k) * s.apart + s.pad;
     int64_t b_long = (s.b_transposed ? s.k : s.n) * s.apart + s.pad;
@@ -30,6 +48,9 @@ static uint64_t T_(run_product)(uint64_t h, T_(gemm_case) s, uint32_t step, int 
     real *gate = s.gated ? T_(in)(c_size, s.kind, 3 * step + 4) : NULL;
     must(NNL_(gemm)(s.m, s.n, s.k, a, a_row, a_col, b, b_row, b_col, c, c_row, bias, gate,
                     s.start == 2, s.activation, threads));
+    if (s.start == 0 && !s.gated && s.kind == PLAIN) {
+        T_(check_packed)(s, a, a_row, a_col, b, b_row, b_col, c, threads);
+    }
     return T_(hash)(h, c, c_size);
 }
 
