@@ -121,7 +121,6 @@ def agree(title: str, bits: dict[str, str], expected: dict[str, str]) -> bool:
 NO_BITS_OF_THEIR_OWN = {
     "NNL_(Program_forward)": "calls of a program in their order; tests/nn/test_passes.py",
     "NNL_(Program_backward)": "calls of a program in their order; tests/nn/test_passes.py",
-    "nnl_force_choice": "a setting; tests/kernels/test_autotune.py forces each way",
     "nnl_tuned": "a report",
 }
 
