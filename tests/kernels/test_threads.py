@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 import time
@@ -17,6 +18,8 @@ from nnlite._core import native
 F32 = np.float32
 linux = pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc/self/task")
 THREADED = [kind for kind in native.threadings() if kind != "none"]
+# by the fixed rules: a trial of fewer threads would start fewer, and let OpenMP end some
+run_by_rule = functools.partial(run_python, NNLITE_AUTOTUNE="0")
 each_threading = pytest.mark.parametrize("threading", THREADED)
 threaded = pytest.mark.skipif(nn.get_threading() == "none", reason="there are no threads")
 
@@ -85,7 +88,7 @@ for threads in (1, 2, 4, 2, 4):
 print(found)
 """
     fewer = {"pool": 3, "openmp": 1}[threading]
-    found = run_python(program, NNLITE_THREADS=threading)
+    found = run_by_rule(program, NNLITE_THREADS=threading)
     assert found.stdout == f"[0, 1, 3, {fewer}, 3]\n", found.stderr
 
 
@@ -117,7 +120,7 @@ for task in set(os.listdir("/proc/self/task")) - known:
     blocked = status.split("SigBlk:")[1].split()[0]
     print(int(blocked, 16) >> (signal.SIGINT - 1) & 1, end="")
 """
-    assert run_python(program, NNLITE_THREADS=threading).stdout == "11"
+    assert run_by_rule(program, NNLITE_THREADS=threading).stdout == "11"
 
 
 @linux
@@ -137,7 +140,7 @@ for _ in range(20):
 (worker,) = set(os.listdir("/proc/self/task")) - known
 print(os.sched_getaffinity(int(worker)) == os.sched_getaffinity(0))
 """
-    assert run_python(program, NNLITE_THREADS=threading).stdout == "True\n"
+    assert run_by_rule(program, NNLITE_THREADS=threading).stdout == "True\n"
 
 
 LIMIT = """
@@ -160,8 +163,7 @@ print(len(os.listdir("/proc/self/task")) - before)
 @linux
 @each_threading
 def test_eight_workers_in_64_megabytes_of_addresses(threading):
-    # by the fixed rules: a trial of fewer threads would let OpenMP end some
-    found = run_python(LIMIT, NNLITE_THREADS=threading, NNLITE_AUTOTUNE="0")
+    found = run_by_rule(LIMIT, NNLITE_THREADS=threading)
     assert found.stdout == "True\n8\n", found.stderr
 
 
