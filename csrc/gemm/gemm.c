@@ -216,11 +216,12 @@ static void T_(best_grid)(T_(product) *g, int64_t parts, double best) {
 /* Chooses the grid of parts. By the rule several must save a tenth, the parallel region's own cost
  * included, and no thread joins for less work than that costs. */
 static void T_(choose_grid)(T_(product) *g, nnl_tuning *t, int threads) {
+    g->down = g->across = 1;
+    if (threads == 1) return;
     const double alone = T_(part_work)(g, 1, 1);
     double most = alone / NNL_GEMM_SHARE_WORK;
     int64_t parts = most >= threads ? threads : (int64_t)most;
     T_(best_grid)(g, parts, NNL_GEMM_REGION_GAIN * alone - NNL_GEMM_REGION_WORK);
-    if (threads == 1) return;
     int64_t used = g->down * g->across;
     int rule = used == 1 ? 0 : 4 * used > 3 * threads || threads < 4 ? 1 : 2;
     int way = nnl_tune(t, NNL_CHOICE_PARTS, threads < 4 ? 2 : 3, rule, true);

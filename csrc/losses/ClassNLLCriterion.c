@@ -26,16 +26,16 @@
 
 #include "losses/weights.inc"
 
-/* Checks everything; *weights [N], from nnl_alloc, receives the rows' weights. */
+/* Checks everything; *weights [N], scratch memory that begins with `few`, receives the rows' weights. */
 static int T_(nll_weights)(int64_t N, int64_t K, const int64_t *target, const real *class_weight,
                            const real *sample_weight, int64_t *bad_row, int64_t ignore_index,
-                           int reduction, real **weights) {
+                           int reduction, real *few, real **weights) {
     int64_t ignored = 0;
     if (!nnl_size_ok(N, K, sizeof(real)) || !nnl_reduction_ok(reduction, N)) return NNL_EINVAL;
     int status = nnl_check_classes(N, K, target, ignore_index, &ignored, bad_row);
     if (status != NNL_OK) return status;
     if (!T_(weights_ok)(K, class_weight) || !T_(weights_ok)(N, sample_weight)) return NNL_EWEIGHT;
-    *weights = nnl_alloc(N, sizeof(real));
+    *weights = nnl_scratch(few, NNL_FEW * sizeof(real), N, sizeof(real));
     if (!*weights) return NNL_ENOMEM;
     T_(row_weights)(N, target, class_weight, sample_weight, ignore_index, *weights);
     return NNL_OK;
@@ -46,9 +46,9 @@ NNL_API int NNL_(ClassNLLCriterion_updateOutput)(int64_t N, int64_t K, const rea
                                                  const real *class_weight,
                                                  const real *sample_weight, int64_t *bad_row,
                                                  int64_t ignore_index, int reduction) {
-    real *weights;
+    real few[NNL_FEW], *weights;
     int status = T_(nll_weights)(N, K, target, class_weight, sample_weight, bad_row, ignore_index,
-                                 reduction, &weights);
+                                 reduction, few, &weights);
     if (status != NNL_OK) return status;
     real weight = T_(sum)(weights, N);
     for (int64_t i = 0; i < N; i++) {
@@ -57,7 +57,7 @@ NNL_API int NNL_(ClassNLLCriterion_updateOutput)(int64_t N, int64_t K, const rea
     real total = T_(sum)(weights, N);
     loss[0] = reduction == NNL_MEAN ? total / weight : total;
     loss[1] = weight;
-    nnl_free(weights);
+    nnl_end_scratch(weights, few);
     return NNL_OK;
 }
 
@@ -66,9 +66,9 @@ NNL_API int NNL_(ClassNLLCriterion_updateGradInput)(int64_t N, int64_t K, const 
                                                     const real *sample_weight, int64_t *bad_row,
                                                     real gradOutput, int64_t ignore_index,
                                                     int reduction) {
-    real *weights;
+    real few[NNL_FEW], *weights;
     int status = T_(nll_weights)(N, K, target, class_weight, sample_weight, bad_row, ignore_index,
-                                 reduction, &weights);
+                                 reduction, few, &weights);
     if (status != NNL_OK) return status;
     real total = reduction == NNL_MEAN ? T_(sum)(weights, N) : 1;
     for (int64_t i = 0; i < N * K; i++) gradInput[i] = 0;
@@ -77,7 +77,7 @@ NNL_API int NNL_(ClassNLLCriterion_updateGradInput)(int64_t N, int64_t K, const 
         real grad = -gradOutput * weights[i] / total;
         gradInput[i * K + target[i]] = T_(flushed)(grad, REAL_MIN_NORMAL);
     }
-    nnl_free(weights);
+    nnl_end_scratch(weights, few);
     return NNL_OK;
 }
 

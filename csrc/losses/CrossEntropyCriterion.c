@@ -225,7 +225,8 @@ NNL_API int NNL_(CrossEntropyCriterion_updateOutput)(
     if (!T_(weights_ok)(K, class_weight) || !T_(weights_ok)(N, sample_weight)) return NNL_EWEIGHT;
     bool mixed = smoothing != 0 || (probabilities && (class_weight || sample_weight));
     bool shared = sample_weight || ignored || (target && class_weight);
-    real *losses = nnl_alloc(N * (shared ? 3 : 2) + (mixed ? 2 * K : 0), sizeof(real));
+    int64_t numbers = N * (shared ? 3 : 2) + (mixed ? 2 * K : 0);
+    real few[NNL_FEW], *losses = nnl_scratch(few, sizeof few, numbers, sizeof(real));
     if (!losses) return NNL_ENOMEM;
     T_(rows) r = {.K = K, .x = input, .target = target, .probabilities = probabilities};
     r.losses = losses;
@@ -253,7 +254,7 @@ NNL_API int NNL_(CrossEntropyCriterion_updateOutput)(
     real sum = T_(sum)(losses, N);
     loss[0] = reduction == NNL_MEAN ? sum / total : sum;
     loss[1] = total;
-    nnl_free(losses);
+    nnl_end_scratch(losses, few);
     return NNL_OK;
 }
 

@@ -133,7 +133,8 @@ NNL_API int NNL_(MSECriterion_updateOutput)(int64_t N, int64_t K, const real *in
     if (status != NNL_OK) return status;
     int64_t n = N * K, count = nnl_ceil_div(n, SUM_BLOCK);
     T_(blocks) b = {.n = n, .K = K, .x = input, .t = target, .weight = sample_weight};
-    b.sums = nnl_alloc(count, sizeof(real));
+    real few[NNL_FEW];
+    b.sums = nnl_scratch(few, sizeof few, count, sizeof(real));
     if (!b.sums) return NNL_ENOMEM;
     nnl_parallel_for(count, NNL_GRAIN_CHEAP / SUM_BLOCK, threads,
                      sample_weight ? T_(weighted_blocks) : T_(square_blocks), &b);
@@ -142,7 +143,7 @@ NNL_API int NNL_(MSECriterion_updateOutput)(int64_t N, int64_t K, const real *in
     real terms = sample_weight ? weight * (real)K : (real)n;
     loss[0] = reduction == NNL_MEAN ? total / terms : total;
     loss[1] = weight;
-    nnl_free(b.sums);
+    nnl_end_scratch(b.sums, few);
     return NNL_OK;
 }
 

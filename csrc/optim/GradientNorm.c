@@ -16,9 +16,6 @@
 #include "vec/math.h"
 #include "vec/vec.h"
 
-/* Sums of blocks on the stack: enough for 2^20 elements. */
-#define NORM_STACK_BLOCKS 256
-
 #define NNL_GENERIC_FILE "optim/GradientNorm.c"
 #include "core/dtype.h"
 #else
@@ -71,8 +68,8 @@ static void T_(norm_blocks)(void *context, int64_t begin, int64_t end) {
 
 NNL_API int NNL_(gradient_norm)(int64_t count, const nnl_segment *segments, double clip_value,
                                 double *norm, int threads) {
-    real few[NORM_STACK_BLOCKS];
-    T_(norm) p = {.segments = segments, .bound = (real)INFINITY, .sums = few};
+    real few[NNL_FEW];
+    T_(norm) p = {.segments = segments, .bound = (real)INFINITY};
     if (count < 0 || threads < 1) return NNL_EINVAL;
     for (int64_t i = 0; i < count; i++) {
         if (!nnl_size_ok(segments[i].count, 1, sizeof(real)) ||
@@ -83,12 +80,12 @@ NNL_API int NNL_(gradient_norm)(int64_t count, const nnl_segment *segments, doub
     }
     if (clip_value > 0) p.bound = (real)clip_value;
     int64_t blocks = nnl_ceil_div(p.total, SUM_BLOCK);
-    if (blocks > NORM_STACK_BLOCKS) p.sums = nnl_alloc(blocks, sizeof(real));
+    p.sums = nnl_scratch(few, sizeof few, blocks, sizeof(real));
     if (!p.sums) return NNL_ENOMEM;
     nnl_parallel_for(blocks, NNL_GRAIN_CHEAP / SUM_BLOCK, threads, T_(norm_blocks), &p);
     double total = 0;
     for (int64_t block = 0; block < blocks; block++) total += (double)p.sums[block];
-    if (p.sums != few) nnl_free(p.sums);
+    nnl_end_scratch(p.sums, few);
     *norm = sqrt(total);
     return NNL_OK;
 }

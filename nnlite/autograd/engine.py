@@ -219,7 +219,7 @@ def seed(operation: str, name: str, output: Tensor, gradient: Any) -> Any:
                 f"{operation}: the tensor has shape {shape}; pass {name}, an array of that shape, "
                 "or make one number of it with sum() or mean()"
             )
-        return wrap(np.ones(shape, dtype))
+        return wrap(np.ones(shape, dtype) if shape else np.array(1.0, dtype))
     if not isinstance(gradient, (Tensor, np.ndarray, np.generic)):
         gradient = np.asarray(gradient, dtype)
     gradient = as_tensor(gradient)

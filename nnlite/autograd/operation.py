@@ -180,8 +180,8 @@ def plain_array(value: Any) -> np.ndarray:
 
 def on_graph(*values: Any) -> bool:
     """Whether any value is a Tensor or converts itself to one, as Parameters do."""
-    for value in values:  # noqa: SIM110 (any() with a generator costs more than all the rest)
-        if hasattr(type(value), "__tensor__"):
+    for value in values:
+        if type(value) is not _ndarray and hasattr(type(value), "__tensor__"):
             return True
     return False
 
@@ -428,7 +428,7 @@ def binary(op: Any) -> Any:
 
     def mixed(a: Any, b: Any) -> Any:
         """Parameters, arrays, numbers on the left, and different dtypes."""
-        if not on_graph(a, b):
+        if (type(a) is _ndarray and type(b) is _ndarray) or not on_graph(a, b):
             return forward(a, b)
         a, b = operand(a), operand(b)
         if a is NotImplemented or b is NotImplemented:

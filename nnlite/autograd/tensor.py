@@ -404,16 +404,16 @@ def _has_float64(data: Any) -> bool:
 _PYTHON = {float, int, bool}
 
 
-def _copied(data: Any, dtype: Any) -> np.ndarray:
-    """The data as a new C-contiguous array in the machine's byte order."""
+def _copyable(data: Any) -> Any:
+    """What an array can be made of; refuses what would lose something."""
     if isinstance(data, Tensor):
-        data = data._data
-    elif hasattr(type(data), "__tensor__"):
+        return data._data
+    if hasattr(type(data), "__tensor__"):
         raise TypeError(
             f"tensor: data: got a {type(data).__name__}, which is a tensor in every expression; "
             "for a copy of its values pass parameter.data"
         )
-    elif isinstance(data, (list, tuple)) and any(
+    if isinstance(data, (list, tuple)) and any(
         [hasattr(type(x), "__tensor__") and x.requires_grad for x in data]
     ):
         raise TypeError(
@@ -421,6 +421,13 @@ def _copied(data: Any, dtype: Any) -> np.ndarray:
             "join them with nn.autograd.stack or concatenate"
         )
     check.unmasked("tensor", "data", data)
+    return data
+
+
+def _copied(data: Any, dtype: Any) -> np.ndarray:
+    """The data as a new C-contiguous array in the machine's byte order."""
+    if type(data) is not np.ndarray:
+        data = _copyable(data)
     try:
         array = np.array(data, dtype=dtype, order="C", subok=False)
     except ValueError as error:

@@ -56,7 +56,8 @@ class ParameterLeaf(Leaf):
     def add(self, grad: Any) -> None:
         parameter = self.owner()
         if parameter is not None and parameter._requires_grad:  # it may be frozen by now
-            parameter._grad += grad._data if type(grad) is Tensor else grad
+            total = parameter._grad  # in place: setting the attribute takes as long as the sum
+            total += grad._data if type(grad) is Tensor else grad
 
     @property  # type: ignore[override]
     def grad(self) -> Any:

@@ -14,18 +14,12 @@ from ..autograd.operation import as_tensor, on_graph
 from ..autograd.tensor import Tensor, wrap
 from ._graph import module_call
 from ._pending import Graph, Pending, leaf_of
+from .parameter import Structure
 
 # What a class of the user may define anew: no program of the library's code stands for it then.
 _STEPS = (
     "__call__", "forward", "backward", "_run", "_grad", "_formula", "_check_grad",
 )  # fmt: skip
-
-
-class Structure:
-    """`token` is another object whenever a module got or lost a parameter or module, so that what
-    was recorded of modules need not look at each of them before each run."""
-
-    token = object()
 
 
 class Steps(Named):

@@ -14,8 +14,8 @@ from .._core.dtypes import NAMES
 from .._core.names import MODULE
 from .._core.settings import settings
 from ..autograd.node import RECORD, state
-from ._steps import Steps, Structure, is_own_layer
-from .parameter import Parameter, gather
+from ._steps import Steps, is_own_layer
+from .parameter import Parameter, Structure, gather
 
 if TYPE_CHECKING:
     from .frozen import Frozen
@@ -315,17 +315,19 @@ class Module(Steps):
             other rows are as without it. argmax of such a row is 0: look with np.isnan first.
             `nnlite predict` does the same with values that a table lacks.
         """
-        rows = check.size("predict", "batch_size", batch_size)
         program = self._program
         if (  # the shortest way for what needs no conversion
             program is not None
             and type(X) is np.ndarray
+            and X.dtype is program.dtype
+            and X.shape[1:] == program.width
             and X.flags.carray
-            and program.takes(X)
-            and 0 < len(X) <= rows
-            and program.current()
+            and type(batch_size) is int
+            and 0 < len(X) <= batch_size
+            and program.watch.holds()
         ):
             return program.run(X, _State.threads)
+        rows = check.size("predict", "batch_size", batch_size)
         return in_chunks(X, rows, self._dtype(), self._infer)
 
     def freeze(self) -> Frozen:
@@ -354,7 +356,7 @@ class Module(Steps):
         """The output for converted rows, by the model's program where there is one; keeps
         nothing."""
         program = self._program
-        if program is None or not program.takes(x) or not program.current():
+        if program is None or not program.takes(x) or not program.watch.holds():
             kind = (Structure.token, x.dtype, x.shape[1:], len(x) > 0)
             program = None if self._refused == kind else _predictor(self, x)
             vars(self)["_refused" if program is None else "_program"] = program or kind

@@ -39,6 +39,14 @@ def padded(count: int, dtype: np.dtype) -> int:
     return -(-count // unit) * unit
 
 
+class Structure:
+    """`token` is another object whenever a module got or lost a parameter or module, or a parameter
+    has moved or been frozen, so that what was recorded of modules need not look at each of them
+    before each run."""
+
+    token = object()
+
+
 class Arena:
     """Two flat arrays, values and gradients, and the parameters that are views into them.
 
@@ -68,7 +76,12 @@ class Arena:
         for p in self.members:
             if p._arena is self:
                 p._arena = twin
+        self.retire()
+
+    def retire(self) -> None:
+        """Says that what was recorded with it no longer holds."""
         self.retired = True
+        Structure.token = object()
 
 
 class Parameter(Expression, Named):
@@ -130,7 +143,7 @@ class Parameter(Expression, Named):
             self._data[...] = old_data
             self._grad[...] = old_grad
         if self._arena is not None:
-            self._arena.retired = True
+            self._arena.retire()
         self._arena, self._offset = arena, offset
 
     def __tensor__(self) -> Tensor:

@@ -14,8 +14,7 @@ from .._core.names import OPTIMIZER, Named
 from .._core.settings import settings
 from ..autograd.node import tick
 from ..autograd.tensor import Tensor
-from ..nn._steps import Structure
-from ..nn.parameter import Parameter, Segment, aligned_zeros, padded, segments
+from ..nn.parameter import Parameter, Segment, Structure, aligned_zeros, padded, segments
 
 
 class Common(TypedDict, total=False):
@@ -123,7 +122,7 @@ class Optimizer(Named):
         self.state = {}
         self.initial_lr = self._number("lr", lr)
         self._segments: list[Segment] = []
-        self._structure: Any = None  # Structure.token when the parameters were last looked at
+        self._structure: Any = None  # Structure.token when the segments were looked for
         self._arenas: list[Any] = []  # of all parameters, when the segments were found
         self._missed = [0] * len(self.parameters)  # steps for which each was frozen
         self._frozen, self._since = [False] * len(self.parameters), 0  # which are, since which step
@@ -213,19 +212,21 @@ class Optimizer(Named):
         Raises:
             ValueError: a parameter is no longer its module's.
         """
-        if self._structure is not Structure.token:
-            self._require_held()
+        token = Structure.token
+        if self._structure is token and self._segments:
+            return self._segments
+        self._require_held()
         if not self._arenas or any(arena.retired for arena in self._arenas):
             self._native_segments = None
             self._count_missed()
             missed = dict(zip(map(id, self.parameters), self._missed, strict=True))
             self._segments = segments(self.parameters, lambda p: (*self._decay(p), missed[id(p)]))
             self._arenas = list({id(p._arena): p._arena for p in self.parameters}.values())
+        self._structure = token
         return self._segments
 
     def _require_held(self) -> None:
         """Raises where a module got another parameter in the place of one that is trained here."""
-        token = Structure.token
         for p in self.parameters:
             if p._lost and p._homes <= 0:
                 raise ValueError(
@@ -233,7 +234,6 @@ class Optimizer(Named):
                     "the optimiser was made, which still has the old one; make the optimiser anew "
                     "from model.parameters(), or set the values: parameter.data = array"
                 )
-        self._structure = token
 
     def _count_missed(self) -> None:
         """Adds the steps since the last look to the parameters that were frozen meanwhile."""
@@ -275,10 +275,8 @@ class Optimizer(Named):
 
     def _is_prepared(self, segments: Any) -> bool:
         """True while these are the segments that `_native_step` would give."""
-        for arena in self._arenas:
-            if arena.retired:
-                return False
-        return bool(self._segments) and segments is self._native_segments
+        held = self._structure is Structure.token  # when `segments` was called, and nothing moved
+        return held and segments is self._native_segments and bool(self._segments)
 
     def step(self) -> None:
         """Changes every parameter that is not frozen by its gradient, once."""

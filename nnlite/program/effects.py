@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..nn._steps import is_own_layer
+from ..nn.module import Module
 from .tape import Tape, located
 from .watch import CHANGES
 
@@ -44,7 +46,9 @@ class Effects:
         self._modules = [
             (m, {k: (v, _contents(v)) for k, v in list(vars(m).items())}) for m in modules
         ]
-        self._numpy, self._python = np.random.get_state(), random.getstate()
+        self._random: Any = None  # looking at it takes longer than recording a layer
+        if not all(map(is_librarys, modules)):
+            self._random = np.random.get_state(), random.getstate()
 
     def interrupted(self) -> None:
         """Sets back what the library changes; what the user's code did stays, as after Ctrl-C
@@ -64,17 +68,28 @@ class Effects:
             for name in _restored(vars(part), before):
                 if name not in CHANGES:
                     found = found or Effect(part, name)
-        if not _same_random(np.random.get_state(), self._numpy):
-            np.random.set_state(self._numpy)
+        if self._random is None:
+            return found
+        by_numpy, by_python = self._random
+        if not _same_random(np.random.get_state(), by_numpy):
+            np.random.set_state(by_numpy)
             found = found or Effect(None, "np.random")
-        if random.getstate() != self._python:
-            random.setstate(self._python)
+        if random.getstate() != by_python:
+            random.setstate(by_python)
             found = found or Effect(None, "random")
         return found
 
 
+def is_librarys(part: Any) -> bool:
+    """Whether no code of the user's runs in a module or loss."""
+    if isinstance(part, Module):
+        return is_own_layer(part) and not part._runs_user_code
+    return type(part).__module__.startswith("nnlite.nn.")
+
+
 def _same_random(a: Any, b: Any) -> bool:
-    return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+    """Whether two legacy states are equal: (name, words, and three numbers)."""
+    return bool(a[2:] == b[2:] and a[0] == b[0] and a[1].tobytes() == b[1].tobytes())
 
 
 def _restored(space: dict[str, Any], before: dict[str, tuple[Any, Any]]) -> list[str]:

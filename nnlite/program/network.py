@@ -222,7 +222,10 @@ class Step:
         r = Recording(call, given, rows, modules, dtype)
         self.inputs = r.inputs
         low, found = r.lowering, r.results
-        self.watch = Watch(modules, modes=False)
+        inner = {id(m) for m in model.modules()}
+        others = [m for m in modules if isinstance(m, Module) and id(m) not in inner]  # the loss's
+        held = [p for m in (model, *others) for p in m.parameters()]
+        self.watch = Watch(modules, [*held, *trained], modes=False)
         self.counters = [(m, r.tape.counts.get(id(m), (m, 0))[1]) for m in low.counters]
         self._trained = trained
         self.shape = x.shape[1:]
@@ -353,8 +356,7 @@ class Forward:
             return {"out": _output(model, x)._data}
 
         r = Recording(call, {"x": x}, None, modules, dtype)
-        self.watch = Watch(modules, modes=False)
-        self._arenas = list({id(p._arena): p._arena for p in model.parameters()}.values())
+        self.watch = Watch(modules, model.parameters(), modes=False)
         v = r.value(r.results["out"])
         if v.batch != 0 or v.shape[0] != 1:
             raise Unsupported("the output has not one row for each row of the batch")
@@ -378,13 +380,6 @@ class Forward:
     def takes(self, x: np.ndarray) -> bool:
         """True for rows of the dtype and shape that were recorded."""
         return x.dtype is self.dtype and x.shape[1:] == self.width
-
-    def current(self) -> bool:
-        """True while the model is as it was recorded."""
-        for arena in self._arenas:
-            if arena.retired:
-                return False
-        return self.watch.holds()
 
     def run(self, x: np.ndarray, threads: int) -> np.ndarray:
         """The output for C-contiguous rows of the dtype and width."""

@@ -48,7 +48,7 @@ class Pass:
         self.dtype, self.width, self.ndim = x.dtype, x.shape[1:], x.ndim
         modules = parts_of(model)
         r = self._recording(model, modules, x)
-        self.watch = Watch(modules, modes=False)
+        self.watch = Watch(modules, model.parameters(), modes=False)
         self.module: Any = model
         self.name, self.spaces = type(model).__name__, model._spaces()
         low = r.lowering
@@ -157,12 +157,7 @@ class Pass:
 
     def fits(self, x: np.ndarray) -> bool:
         """True for rows that it takes, while the model is as it was recorded."""
-        if not self.takes(x):
-            return False
-        for arena in self.arenas:
-            if arena.retired:
-                return False
-        return self.watch.holds()
+        return self.takes(x) and self.watch.holds()
 
     def moved(self) -> list[tuple[Any, np.ndarray]]:
         """(parameter, gradient that the program adds to) where one may have moved, or been frozen,

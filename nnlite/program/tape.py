@@ -11,6 +11,7 @@ differ in nothing but sizes that are c times the rows of their batch, with the s
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable
@@ -164,6 +165,7 @@ def _is_library(frame: Any) -> bool:
     return bool(frame.f_code.co_filename.startswith(_PACKAGE))
 
 
+@functools.lru_cache(4096)
 def _is_users(file: str) -> bool:
     return not file.startswith((_PACKAGE, _NUMPY, "<frozen"))
 

@@ -154,9 +154,6 @@ class Program:
 
     def current(self) -> bool:
         """True while the model, the loss and their settings are those that were recorded."""
-        for arena in self._arenas:
-            if arena.retired:
-                return False
         for step in self.steps:  # noqa: SIM110 - the loop is quicker than a generator
             if not step.watch.holds():
                 return False
@@ -173,7 +170,7 @@ class Program:
     def _evaluation(self, rows: Rows) -> None:
         """Records what measures: the output in evaluation mode, and the loss of an output."""
         kept, weighted = self._measures, rows.weight is not None
-        if kept is None or kept[2] != weighted or not kept[0].current():
+        if kept is None or kept[2] != weighted or not kept[0].watch.holds():
             forward = Forward(self.model, rows.x, self.dtype)
             out = np.zeros((len(rows.x[:5]), *self.output_shape), self.dtype)
             part = rows.part(0, 5)

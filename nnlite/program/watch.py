@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..autograd.tensor import Tensor
-from ..nn._steps import Structure, is_own_layer
+from ..nn._steps import is_own_layer
 from ..nn.module import Module
+from ..nn.parameter import Structure
 
 # What the library itself changes between calls, and what no program freezes.
 CHANGES = {"_saved", "_forwards", "_program", "_refused", "_forward_program", "_forward_rows"}
@@ -40,9 +41,10 @@ class Watch:
         self._modes = [(part, part.training) for part in watched]
         for part in parts:
             self._add(part)
-        self._parameters = [(p, p._data, p.requires_grad) for p in parameters]
+        self._arenas = list({id(p._arena): p._arena for p in parameters}.values())
         owners = [edge.owner() for edge in leaves if edge.owner is not None]
         self._leaves = [(weakref.ref(x), x._data) for x in owners if type(x) is Tensor]
+        self._by_token = not (self._attributes or self._modes or self._leaves or self._spaces)
 
     def _add(self, part: Any) -> None:
         space = vars(part)
@@ -61,20 +63,15 @@ class Watch:
 
     def holds(self) -> bool:
         """True while nothing has changed."""
+        if self._token is not Structure.token and not self._same_structure():
+            return False
+        if self._by_token:  # most models of the library's own layers
+            return True
         for space, name, value in self._attributes:
             if space.get(name) is not value:
                 return False
-        if self._token is not Structure.token:
-            token = Structure.token
-            for space, name, value in self._structure:
-                if space.get(name) is not value:
-                    return False
-            self._token = token
         for part, mode in self._modes:
             if part.training is not mode:
-                return False
-        for p, array, trained in self._parameters:
-            if p._data is not array or p._requires_grad is not trained:
                 return False
         for owner, data in self._leaves:
             found = owner()
@@ -87,6 +84,18 @@ class Watch:
             now = _items(value)
             if len(now) != len(items) or any(a is not b for a, b in zip(now, items, strict=True)):
                 return False
+        return True
+
+    def _same_structure(self) -> bool:
+        """Looks at what changes the token."""
+        token = Structure.token
+        for arena in self._arenas:
+            if arena.retired:
+                return False
+        for space, name, value in self._structure:
+            if space.get(name) is not value:
+                return False
+        self._token = token
         return True
 
 

@@ -14,9 +14,9 @@ from .._core import check, native
 from .._core.config import check_seed
 from ..autograd.node import Unsupported
 from ..data._source import MEMORY_BUDGET
-from ..nn._steps import Structure
 from ..nn.losses import Loss
 from ..nn.module import Module, converted
+from ..nn.parameter import Structure
 from ..optim import LBFGS, Optimizer, Schedule
 from ..program.train import Program, compiled
 from . import callbacks as _callbacks

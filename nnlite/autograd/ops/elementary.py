@@ -48,7 +48,8 @@ def of_output(name: str, *numbers: float, rows: bool = False) -> Any:
             *sizes, pointer(kind, y), pointer(kind, g), pointer(kind, out), *numbers,
             _State.threads,
         )  # fmt: skip
-        native.check(status, name)
+        if status:
+            native.fail(name, status)
         return out
 
     return staticmethod(gradient)

@@ -146,7 +146,8 @@ class LinearGrad(Operation):
             rows, inputs, outputs, pointer(kind, x), pointer(kind, g), pointer(kind, dw),
             pointer(kind, db), 1.0, _State.threads,
         )  # fmt: skip
-        native.check(status, "linear: backward")
+        if status:
+            native.fail("linear: backward", status)
         return dw, db
 
     @staticmethod
