@@ -105,18 +105,28 @@ class Memory(NamedTuple):
 class MLP:
     """Linear layers with ReLU between them, trained on softmax cross-entropy.
 
+    With `residual` every two hidden layers are a block: h_l = h_{l-2} + max(...) W_l + b_l, whose
+    gradient reaches h_{l-2} twice.
+
     Args:
         layers: pairs (W, b) of initial weights, W of shape (in, out) and b of shape (out,), all of
             one dtype; copied.
         optimizer: what a training step does with the gradient; default SGD(lr=0.1).
+        residual: whether hidden layers are blocks of two, all of them as wide as the input.
     """
 
     def __init__(
-        self, layers: Sequence[tuple[Array, Array]], optimizer: Optimizer | None = None
+        self,
+        layers: Sequence[tuple[Array, Array]],
+        optimizer: Optimizer | None = None,
+        residual: bool = False,
     ) -> None:
         self.optimizer = optimizer or SGD(0.1)
         self.widths = [layers[0][0].shape[0], *(w.shape[1] for w, _ in layers)]
         self.dtype = layers[0][0].dtype
+        hidden = range(len(layers) - 1)
+        self.ends_block = [residual and layer % 2 == 1 for layer in hidden] + [False, False]
+        self.has_relu = [not end for end in self.ends_block[: len(hidden)]] + [False]
         self.flat = np.concatenate([a.ravel() for layer in layers for a in layer])
         self.flat_grad = np.zeros_like(self.flat)
         self.weights, self.biases = self._views(self.flat)
@@ -141,12 +151,15 @@ class MLP:
         return self._memory[rows]
 
     def _forward(self, x: Array, outputs: list[Array]) -> Array:
-        last = len(outputs) - 1
+        block = x
         for layer, output in enumerate(outputs):
             np.matmul(x, self.weights[layer], out=output)
             output += self.biases[layer]
-            if layer < last:
+            if self.has_relu[layer]:
                 np.maximum(output, 0, out=output)
+            if self.ends_block[layer]:
+                output += block
+                block = output
             x = output
         return x
 
@@ -179,7 +192,10 @@ class MLP:
             np.matmul(memory.ones, grad, out=self.bias_grads[layer])
             if layer > 0:
                 np.matmul(grad, self.weights[layer].T, out=memory.grads[layer - 1])
-                memory.grads[layer - 1] *= below > 0
+                if self.has_relu[layer - 1]:
+                    memory.grads[layer - 1] *= below > 0
+                elif self.ends_block[layer + 1]:  # below begins the block that ends there
+                    memory.grads[layer - 1] += memory.grads[layer + 1]
 
     def train_step(self, x: Array, target: NDArray[np.integer]) -> float:
         """One step of the optimiser on one batch; the loss before the step."""

@@ -26,17 +26,21 @@ class UnknownNameError(ValueError):
 class Workload:
     """One thing to measure: a training step or a forward pass of a ReLU network.
 
+    A residual one has its hidden layers in pairs, each with x + Linear(ReLU(Linear(x))).
+
     Args:
         name: what the user calls it.
         batch: number of rows N.
         widths: features of the input, of every hidden layer, and number of classes.
         optimizer: "sgd" or "adam" for a training step, None for inference.
+        residual: whether hidden layers are residual blocks of two, all as wide as the input.
     """
 
     name: str
     batch: int
     widths: tuple[int, ...]
     optimizer: str | None = None
+    residual: bool = False
 
     @property
     def key(self) -> str:
@@ -49,8 +53,10 @@ class Workload:
 
     @property
     def shape(self) -> str:
-        """The widths as text; runs of equal ones counted: 256-8x256-10."""
+        """The widths as text; runs of equal ones counted: 256-8x256-10, 64-4x(64+64)-10."""
         first, *hidden, last = self.widths
+        if self.residual:
+            return f"{first}-{len(hidden) // 2}x({hidden[0]}+{hidden[1]})-{last}"
         if len(hidden) > 3 and len(set(hidden)) == 1:
             hidden_text = f"{len(hidden)}x{hidden[0]}"
         else:
@@ -97,7 +103,9 @@ TRAINING = (
     ("mnist", 128, (784, 512, 256, 10)),
     ("wide", 64, (4096, 4096, 4096, 10)),
     ("deep", 256, (256, *[256] * 8, 10)),
+    ("residual", 32, (64, *[64] * 8, 10)),
 )
+RESIDUAL = ("residual",)
 INFERENCE = (
     Workload("one", 1, (64, 64, 10)),
     Workload("one-mnist", 1, (784, 512, 256, 10)),
@@ -107,7 +115,11 @@ INFERENCE = (
 
 def all_workloads(optimizers: Iterable[str] = ("sgd",)) -> list[Workload]:
     """Every training step with each of those optimisers, then every forward pass."""
-    steps = [Workload(*row, optimizer=name) for row in TRAINING for name in optimizers]
+    steps = [
+        Workload(*row, optimizer=name, residual=row[0] in RESIDUAL)
+        for row in TRAINING
+        for name in optimizers
+    ]
     return [*steps, *INFERENCE]
 
 

@@ -29,20 +29,29 @@ def random_batch(rows, widths, dtype=np.float64, seed=1):
     )
 
 
-def reference_loss(layers, x, y):
+def reference_loss(layers, x, y, residual=False):
     """The loss as the formula stands, in float64."""
+    below = x
     for k, (weight, bias) in enumerate(layers):
         x = x.astype(np.float64) @ weight.astype(np.float64) + bias
-        if k < len(layers) - 1:
+        if k < len(layers) - 1 and residual and k % 2 == 1:
+            x = below = x + below
+        elif k < len(layers) - 1:
             x = np.where(x > 0, x, 0.0)
     return np.mean([np.log(np.sum(np.exp(row))) - row[c] for row, c in zip(x, y, strict=True)])
 
 
-@pytest.mark.parametrize("widths", [(3, 4), (2, 5, 3), (4, 6, 5, 3), (3, 1, 2)])
-def test_gradients_against_central_differences(widths):
+PLAIN = [((3, 4), False), ((2, 5, 3), False), ((4, 6, 5, 3), False), ((3, 1, 2), False)]
+
+
+@pytest.mark.parametrize(
+    ("widths", "residual"), [*PLAIN, ((4, 5, 4, 3), True), ((4, 5, 4, 6, 4, 3), True)]
+)
+def test_gradients_against_central_differences(widths, residual):
     layers, (x, y) = random_layers(widths), random_batch(7, widths)
-    model = baseline.MLP(layers)
-    assert model.loss_and_gradients(x, y) == pytest.approx(reference_loss(layers, x, y), rel=1e-14)
+    model = baseline.MLP(layers, residual=residual)
+    expected = reference_loss(layers, x, y, residual)
+    assert model.loss_and_gradients(x, y) == pytest.approx(expected, rel=1e-14)
     delta = 1e-6
     for k, (weight, bias) in enumerate(layers):
         for array, grad in ((weight, model.weight_grads[k]), (bias, model.bias_grads[k])):
@@ -50,7 +59,7 @@ def test_gradients_against_central_differences(widths):
                 kept, losses = array[i], []
                 for value in (kept + delta, kept - delta):
                     array[i] = value
-                    losses.append(reference_loss(layers, x, y))
+                    losses.append(reference_loss(layers, x, y, residual))
                 array[i] = kept
                 slope = (losses[0] - losses[1]) / (2 * delta)
                 assert grad[i] == pytest.approx(slope, rel=1e-7, abs=1e-9)

@@ -31,7 +31,7 @@ OTHERS = [name for name in PEERS if name not in ("nnlite", "torch-compile")]
 
 def test_figures_of_the_workloads():
     by_key = {w.key: w for w in workloads.all_workloads(["sgd", "adam"])}
-    assert len(by_key) == 15
+    assert len(by_key) == 17
     digits = by_key["digits-adam"]
     assert digits.parameters == 65 * 64 + 65 * 10
     # x W and x^T dy for both layers, dy W^T for the second.
@@ -39,6 +39,8 @@ def test_figures_of_the_workloads():
     assert by_key["one"].flops == 2 * (64 * 64 + 64 * 10)
     assert by_key["deep-sgd"].shape == "256-8x256-10"
     assert by_key["mnist-sgd"].shape == "784-512-256-10"
+    assert by_key["residual-sgd"].shape == "64-4x(64+64)-10"
+    assert [w.name for w in by_key.values() if w.residual] == ["residual"] * 2
 
 
 @pytest.mark.parametrize(
@@ -75,7 +77,7 @@ from nnlite.bench.workloads import all_workloads, make_task
 
 peer, losses = PEERS[sys.argv[1]], {}
 for workload in all_workloads(["sgd", "adam"]):
-    if workload.name not in ("digits", "rl", "one"):
+    if workload.name not in ("digits", "rl", "residual", "one"):
         continue
     task = make_task(workload)
     try:
@@ -103,10 +105,12 @@ def losses_of(name):
 @pytest.mark.parametrize("name", OTHERS)
 def test_peers_compute_the_same_network(name):
     ours, theirs = losses_of("numpy"), losses_of(name)
-    assert list(theirs) == ["digits-sgd", "digits-adam", "rl-sgd", "rl-adam"]
+    assert list(theirs) == [
+        f"{network}-{rule}" for network in ("digits", "rl", "residual") for rule in ("sgd", "adam")
+    ]
     for key, losses in theirs.items():
-        if name == "onnxruntime":
-            assert losses is None  # it trains nothing; its predictions have been checked
+        if name == "onnxruntime" or (name == "sklearn" and key.startswith("residual")):
+            assert losses is None  # it trains nothing, or no such network
         elif name == "sklearn":  # its optimiser has made a step before, so only the first one
             assert losses[0] == pytest.approx(ours[key][0], rel=1e-4)
         else:

@@ -32,10 +32,14 @@ def _import(task: Task) -> Any:
     return jax
 
 
-def _logits(jax: Any, layers: Any, x: Any) -> Any:
+def _logits(jax: Any, layers: Any, x: Any, residual: bool) -> Any:
     *hidden, (weight, bias) = layers
-    for w, b in hidden:
-        x = jax.nn.relu(x @ w + b)
+    if residual:
+        for (w1, b1), (w2, b2) in zip(hidden[::2], hidden[1::2], strict=True):
+            x = x + (jax.nn.relu(x @ w1 + b1) @ w2 + b2)
+    else:
+        for w, b in hidden:
+            x = jax.nn.relu(x @ w + b)
     return x @ weight + bias
 
 
@@ -68,7 +72,7 @@ def training(task: Task) -> Callable[[], float]:
     update = _adam if adam else _sgd
 
     def loss_of(layers: Any) -> Any:
-        logarithms = jax.nn.log_softmax(_logits(jax, layers, x))
+        logarithms = jax.nn.log_softmax(_logits(jax, layers, x, task.workload.residual))
         return -jax.numpy.mean(logarithms[jax.numpy.arange(len(y)), y])
 
     def step_of(layers: Any, state: Any) -> Any:
@@ -89,5 +93,6 @@ def training(task: Task) -> Callable[[], float]:
 def inference(task: Task) -> Callable[[], Any]:
     jax = _import(task)
     layers, x = jax.tree.map(jax.numpy.array, task.layers), jax.numpy.array(task.x)
-    compiled = jax.jit(lambda layers, x: _logits(jax, layers, x))
+    residual = task.workload.residual
+    compiled = jax.jit(lambda layers, x: _logits(jax, layers, x, residual))
     return lambda: np.asarray(compiled(layers, x))

@@ -20,13 +20,16 @@ REPEATS = 100
 
 
 def _model(task: Task) -> nn.Sequential:
-    modules: list[nn.Module] = []
-    for weight, bias in task.layers:
-        linear = nn.Linear(*weight.shape)
-        for parameter, value in zip(linear.parameters(), (weight, bias), strict=True):
+    linears = [nn.Linear(*weight.shape) for weight, _ in task.layers]
+    for linear, values in zip(linears, task.layers, strict=True):
+        for parameter, value in zip(linear.parameters(), values, strict=True):
             parameter.data[...] = value
-        modules += [linear, nn.ReLU()]
-    return nn.Sequential(*modules[:-1])
+    *hidden, last = linears
+    if task.workload.residual:
+        pairs = zip(hidden[::2], hidden[1::2], strict=True)
+        blocks = [nn.Residual(nn.Sequential(a, nn.ReLU(), b)) for a, b in pairs]
+        return nn.Sequential(*blocks, last)
+    return nn.Sequential(*[m for linear in hidden for m in (linear, nn.ReLU())], last)
 
 
 def training(task: Task) -> Callable[[], float]:

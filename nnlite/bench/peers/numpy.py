@@ -20,12 +20,12 @@ def training(task: Task) -> Callable[[], float]:
         optimizer = baseline.Adam(LEARNING_RATE)
     else:
         optimizer = baseline.SGD(LEARNING_RATE, MOMENTUM, WEIGHT_DECAY)
-    model = baseline.MLP(task.layers, optimizer)
+    model = baseline.MLP(task.layers, optimizer, task.workload.residual)
     return lambda: model.train_step(task.x, task.y)
 
 
 def inference(task: Task) -> Callable[[], NDArray[np.floating]]:
-    model = baseline.MLP(task.layers)
+    model = baseline.MLP(task.layers, residual=task.workload.residual)
     return lambda: model.predict(task.x)
 
 

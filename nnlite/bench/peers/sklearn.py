@@ -16,6 +16,8 @@ from nnlite.bench.workloads import LEARNING_RATE, MOMENTUM, Task
 
 def _model(task: Task) -> MLPClassifier:
     """A classifier with the task's weights."""
+    if task.workload.residual:
+        raise NotImplementedError("scikit-learn has no residual networks")
     widths, batch = task.workload.widths, task.workload.batch
     model = MLPClassifier(
         hidden_layer_sizes=widths[1:-1],

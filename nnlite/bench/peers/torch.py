@@ -15,18 +15,29 @@ from nnlite.bench.peers import Kernel
 from nnlite.bench.workloads import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, Task
 
 
+class Residual(torch.nn.Sequential):
+    """x + f(x) for the chain f of its modules."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + super().forward(x)
+
+
 def model_of(task: Task) -> torch.nn.Sequential:
     """The network with the task's weights; sets the number of threads."""
     if task.threads:
         torch.set_num_threads(task.threads)
-    modules: list[torch.nn.Module] = []
+    linears: list[torch.nn.Module] = []
     for weight, bias in task.layers:
         linear = torch.nn.Linear(*weight.shape)
         with torch.no_grad():
             linear.weight.copy_(torch.from_numpy(weight.T))
             linear.bias.copy_(torch.from_numpy(bias))
-        modules += [linear, torch.nn.ReLU()]
-    return torch.nn.Sequential(*modules[:-1])
+        linears.append(linear)
+    *hidden, last = linears
+    if task.workload.residual:
+        pairs = zip(hidden[::2], hidden[1::2], strict=True)
+        return torch.nn.Sequential(*[Residual(a, torch.nn.ReLU(), b) for a, b in pairs], last)
+    return torch.nn.Sequential(*[m for x in hidden for m in (x, torch.nn.ReLU())], last)
 
 
 def optimizer_of(task: Task, model: torch.nn.Module) -> torch.optim.Optimizer:
