@@ -254,7 +254,7 @@ NO_GRADIENT = {"equal", "greater", "greater_equal", "less", "less_equal", "not_e
 # Where functions of operations are defined; `operation` makes those of one and two inputs.
 MODULES = {
     "arithmetic", "choices", "elementary", "indexing", "joining", "linalg", "losses", "neural",
-    "operation", "products", "reductions", "shaping",
+    "products", "reductions", "shaping",
 }  # fmt: skip
 # Operations that stand for something else: one of several outputs.
 STAND_INS = {"Pick"}

@@ -5,9 +5,10 @@
     loss.backward()
     x.grad
 
-A call whose inputs require a gradient makes a node (`node.py`); `backward` walks the nodes from the
-newest to the oldest (`engine.py`) and hands each the gradient of its output. There are no other
-moving parts: control flow is Python's, and every forward builds its graph anew.
+A call (`calls.py`) whose inputs require a gradient makes a node (`recording.py`, `node.py`);
+`backward` walks the nodes from the newest to the oldest (`engine.py`) and hands each the gradient
+of its output. There are no other moving parts: control flow is Python's, and every forward builds
+its graph anew.
 
 How an operation is defined
 ---------------------------

@@ -16,7 +16,8 @@ import numpy as np
 
 from .._core import native
 from .node import ANOMALY, FORWARD, GRAD, PLAIN, RECORD, TANGENT, Leaf, Mode, Node, state
-from .operation import Outputs, as_tensor
+from .operands import as_tensor
+from .operation import Outputs, Pick
 from .tensor import Tensor, shared, wrap
 
 _ndarray = np.ndarray
@@ -171,8 +172,6 @@ def _tensors(node: Node) -> list[Any]:
 
 def _output(node: Node, alias: Tensor, index: int, count: int) -> Tensor:
     """The output of a node as a Tensor with its history, made again."""
-    from .operation import Pick
-
     out = wrap(alias._data)
     out._changed = shared(alias)
     tangent = getattr(alias, "_tangent", None)

@@ -8,7 +8,9 @@ import numpy as np
 
 from .engine import run
 from .node import FORWARD, GRAD, Mode, state
-from .operation import Operation, Outputs, apply_many, as_tensor, on_graph, record, value_of
+from .operands import as_tensor, on_graph, value_of
+from .operation import Operation, Outputs, apply_many
+from .recording import record
 from .tensor import Tensor, wrap
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from .engine import backward
 from .node import FORWARD, GRAD, state
-from .operation import as_tensor, on_graph, operand, record, value_of
+from .operands import as_tensor, on_graph, operand, value_of
 from .ops import (
     arithmetic,
     choices,
@@ -21,6 +21,7 @@ from .ops import (
     reductions,
     shaping,
 )
+from .recording import record
 from .tensor import Tensor, takes, touch, wrap
 
 _UFUNCS = {

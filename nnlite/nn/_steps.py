@@ -10,7 +10,7 @@ from .._core import check
 from .._core.names import Named
 from ..autograd.inspect.blocks import in_block
 from ..autograd.node import RECORD, enable_grad, no_grad, state
-from ..autograd.operation import as_tensor, on_graph
+from ..autograd.operands import as_tensor, on_graph
 from ..autograd.tensor import Tensor, wrap
 from ._graph import module_call
 from ._pending import Graph, Pending, leaf_of

@@ -11,7 +11,7 @@ from .._core import check, criteria
 from .._core.criteria import IGNORE_INDEX
 from .._core.names import LOSS, Named
 from ..autograd.node import RECORD, state
-from ..autograd.operation import as_tensor, on_graph
+from ..autograd.operands import as_tensor, on_graph
 from ..autograd.ops import losses
 from ._graph import loss_call
 

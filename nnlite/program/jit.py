@@ -16,7 +16,8 @@ from .._core import native
 from .._core.config import _State
 from ..autograd.engine import run as run_backward
 from ..autograd.node import GRAD, RECORD, TRACED, Leaf, Node, Unsupported, state
-from ..autograd.operation import Operation, as_tensor, on_graph
+from ..autograd.operands import as_tensor, on_graph
+from ..autograd.operation import Operation
 from ..autograd.tensor import Tensor, wrap
 from .emit import KIND_OF
 from .lower import Lowering

@@ -16,7 +16,7 @@ from .._core import native
 from .._core.config import available_cores
 from ..autograd.engine import run as run_backward
 from ..autograd.node import RECORD, TRACED, Node, Unsupported, state
-from ..autograd.operation import as_tensor, on_graph
+from ..autograd.operands import as_tensor, on_graph
 from ..autograd.tensor import Tensor, wrap
 from ..nn._graph import calls_alone
 from ..nn._steps import is_own_layer

@@ -19,7 +19,7 @@ import numpy as np
 
 from .._core import check
 from ..autograd.node import enable_grad
-from ..autograd.operation import as_tensor, on_graph
+from ..autograd.operands import as_tensor, on_graph
 from ..autograd.ops.shaping import sum_of
 from ..autograd.tensor import Tensor, wrap
 from ..nn.activations import Activation, LogSoftmax, Sigmoid, Softmax

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..node import GRAD, Mode
-from ..operation import on_graph
+from ..operands import on_graph
 from ..tensor import Tensor, wrap
 from ..transforms.arguments import Inputs
 from .report import GradcheckError

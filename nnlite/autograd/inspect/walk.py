@@ -14,7 +14,7 @@ import numpy as np
 
 from ..engine import _was_changed, seed
 from ..node import Leaf, Node
-from ..operation import as_tensor
+from ..operands import as_tensor
 from ..tensor import Tensor
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..._core import check
 from ..node import TANGENT, Leaf
-from ..operation import on_graph
+from ..operands import on_graph
 from ..ops.shaping import clone
 from ..tensor import Tensor, tensor, wrap
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ... import autograd
-from ...autograd.operation import as_tensor
+from ...autograd.operands import as_tensor
 from ...nn.losses import Loss, MSELoss, SoftmaxCE
 
 _TINY = 1e-30  # log y stays finite where y is 0, and y log y is 0
