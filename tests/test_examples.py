@@ -215,6 +215,7 @@ def test_numerical_gradient(tmp_path):
     assert float(re.search(r"J\^T u, v>: (\S+)$", text, re.M)[1]) < 1e-14
 
 
+@pytest.mark.slow
 def test_sklearn_swap():
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     text = output("sklearn_swap.py", "--epochs", 8, "--folds", 2)
@@ -233,6 +234,7 @@ def searched(*words: object) -> list[str]:
     return [line.partition(":")[0] for line in text.splitlines() if "same table and bits" in line]
 
 
+@pytest.mark.slow
 def test_sklearn_search():
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     assert searched("--workers", 0) == ["GridSearchCV", "GridSearch"]

@@ -12,6 +12,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from forge import described, signed
+from marks import slow
 
 import nnlite as nn
 
@@ -62,7 +63,7 @@ def run(call: str, path, left: int, early: bool = True) -> str:
 OLD = signed(described())
 
 
-@pytest.mark.parametrize("left", [5, 15, 40, 75])
+@pytest.mark.parametrize("left", [15, *slow(5, 40, 75)])
 def test_a_save(tmp_path, left):
     path = tmp_path / "model"
     path.write_bytes(OLD)
@@ -73,7 +74,7 @@ def test_a_save(tmp_path, left):
     assert sorted(os.listdir(tmp_path)) == ["model", "model.other"]
 
 
-@pytest.mark.parametrize("left", [0, 1, 2])
+@pytest.mark.parametrize("left", [1, *slow(0, 2)])
 @pytest.mark.parametrize("early", [True, False])
 def test_a_save_with_almost_nothing(tmp_path, left, early):
     path = tmp_path / "model"
@@ -85,7 +86,7 @@ def test_a_save_with_almost_nothing(tmp_path, left, early):
     assert set(os.listdir(tmp_path)) <= {"model", "model.other"}
 
 
-@pytest.mark.parametrize("left", [0, 5, 45, 75, 155, 400])
+@pytest.mark.parametrize("left", [45, *slow(0, 5, 75, 155, 400)])
 def test_a_load(tmp_path, left):
     path = tmp_path / "model"
     run("save", path, 400)

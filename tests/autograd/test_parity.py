@@ -42,6 +42,7 @@ def test_the_fixed_graphs_use_every_operation() -> None:
 
 @settings(max_examples=150)
 @given(st.data())
+@pytest.mark.slow
 def test_random_graphs(data: st.DataObject) -> None:
     pytest.importorskip("torch", reason="PyTorch is not installed")
     program = build(lambda n: data.draw(st.integers(0, n - 1)))

@@ -416,6 +416,7 @@ def test_bad_arguments(words, message, capsys):
     assert error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_facts_and_a_run_without_peers():
     told = facts.machine_facts(1, [])
     assert told["isa"] == native.ISA and told["versions"]["nnlite"] == nn.__version__

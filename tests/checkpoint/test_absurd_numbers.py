@@ -87,6 +87,7 @@ def test_the_file_itself(content):
     assert len(places) > 60, places
 
 
+@pytest.mark.slow
 def test_every_number(content, tmp_path):
     """Loaded, trained with, saved again and resumed."""
     path, wrong = tmp_path / "fit", []

@@ -336,6 +336,7 @@ def read_all_ways(path: str) -> int:
 
 
 @pytest.mark.parametrize("name", good_files())
+@pytest.mark.slow
 def test_random_edits(tmp_path, name):
     path, rng, content = tmp_path / name, np.random.default_rng(6), good_files()[name]
     path.write_bytes(content)
@@ -351,6 +352,7 @@ DESCR += [[("a", "<f8"), ("a", "<f8")], [("", "<f8")], ("<f8", (3,)), {"a": 1}, 
 SIZES = [0, 1, 2, 3, 20, -1, 2**31, 2**62, 10**30, True, 1.0, "1", None]
 
 
+@pytest.mark.slow
 def test_random_headers(tmp_path):
     path, rng = tmp_path / "made.npy", np.random.default_rng(7)
     taken = 0

@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
+from marks import slow
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
@@ -157,9 +158,7 @@ def weighs(search):
 QUICK = ("grid", "weights", "networks", "no refit, several")
 
 
-@pytest.mark.parametrize(
-    "case", [pytest.param(c, marks=() if c in QUICK else pytest.mark.slow) for c in CASES]
-)
+@pytest.mark.parametrize("case", [*QUICK, *slow(*(case for case in CASES if case not in QUICK))])
 def test_the_table_is_grid_search_cvs(case):
     estimator, grid, (X, y), settings, params = CASES[case]
     expected = GridSearchCV(estimator, grid, **settings).fit(X, y, **params)
@@ -169,14 +168,7 @@ def test_the_table_is_grid_search_cvs(case):
 
 
 @pytest.mark.parametrize(
-    "case",
-    [
-        "networks",
-        *[
-            pytest.param(case, marks=pytest.mark.slow)
-            for case in ("weights", "solvers", "several figures", "pipeline")
-        ],
-    ],
+    "case", ["networks", *slow("weights", "solvers", "several figures", "pipeline")]
 )
 def test_processes_give_the_same_bits(case):
     estimator, grid, (X, y), settings, params = CASES[case]

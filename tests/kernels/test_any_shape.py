@@ -72,6 +72,7 @@ def test_any_shape(name, data, dtype, seed):
 
 @pytest.mark.parametrize("name", [name for name in TABLE if takes_threads(name)])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.slow
 def test_threads(name, dtype):
     sizes = MANY[len(TABLE[name].letters)]
     calls = [{"threads": count, "offset": count} for count in THREADS]

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import BUILDS, DTYPES, F32, THREADS, run_python, same_bytes
+from marks import slow
 from test_gemm import ACTIVATIONS, LARGE, SHAPES, gemm, operands
 
 import nnlite as nn
@@ -51,6 +52,7 @@ def test_no_way_changes_a_bit_at_any_edge(dtype, ways, rng):
 
 @pytest.mark.parametrize("ways", WAYS, ids=named)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.slow
 def test_no_way_changes_a_bit_across_blocks(dtype, ways, rng):
     for m, n, k in LARGE:
         a, b, bias, _ = operands(rng, dtype, m, n, k)
@@ -114,7 +116,7 @@ print(digest.hexdigest())
 """
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("threads", [1, *slow(2, 3)])
 def test_one_hash_on_off_and_with_every_way_forced(threads):
     program = f"import nnlite as nn; nn.set_num_threads({threads})\n{STEPS}"
     settings = ["0", "1", "pack_a=1,pack_b=1,terms=0,fetch=0", *map(named, FORCED)]

@@ -167,6 +167,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.parametrize("isa", BUILDS)
 @pytest.mark.parametrize("threading", native.threadings())
+@pytest.mark.slow
 def test_a_forked_child_computes_the_same(isa, threading):
     ignore = "import warnings; warnings.simplefilter('ignore', DeprecationWarning)\n"
     found = run_python(ignore + FORK, NNLITE_ISA=isa, NNLITE_THREADS=threading)

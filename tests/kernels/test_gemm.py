@@ -126,6 +126,7 @@ WIDTHS = [*range(1, 20), 24, 31, 32, 33, 40, 47, 48, 49, 56, 63, 64, 65, 72, 96,
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("isa", BUILDS)
+@pytest.mark.slow
 def test_a_packed_matrix_changes_no_bit(isa, dtype, rng):
     for n in WIDTHS:
         for m in (1, 2, 3, 4, 12, 13, 30):
@@ -173,6 +174,7 @@ def test_the_size_of_a_packed_matrix(isa, dtype, rng):
 
 @pytest.mark.parametrize("m, n, k", LARGE)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.slow
 def test_one_chain_across_blocks(dtype, m, n, k, rng):
     a, b, bias, _ = operands(rng, dtype, m, n, k)
     expected = chain(a, b, bias)
@@ -185,6 +187,7 @@ def test_one_chain_across_blocks(dtype, m, n, k, rng):
 
 @pytest.mark.parametrize("isa", BUILDS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.slow
 def test_threads_split_outputs_only(isa, dtype, rng):
     for m, n, k in ((257, 301, 129), (1, 5000, 300), (5000, 3, 300), (33, 800, 1000)):
         a, b, _, stored = operands(rng, dtype, m, n, k)

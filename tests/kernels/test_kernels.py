@@ -67,6 +67,7 @@ def test_builds_give_the_same_bytes(dtype, name, rng):
 
 @pytest.mark.parametrize("isa", BUILDS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.slow
 def test_large_arrays_are_their_parts(isa, dtype, rng):
     """On any number of threads: enough elements for seven; then more than a cache holds (36 MB)."""
     for name, n in (

@@ -97,6 +97,7 @@ def arrays(rng, count: int, n: int, dtype, make=None) -> tuple:
 
 @pytest.mark.parametrize("name", RULES)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.slow
 def test_every_build_does_the_same(dtype, name, rng):
     """Also anywhere in memory, up to the end of a page, and cut into segments."""
     states, settings = RULES[name]

@@ -38,6 +38,7 @@ def test_clipping_and_l1_are_pytorchs_by_file(dtype, name):
 
 @pytest.mark.parametrize("name", cases.OPTIMIZERS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.slow
 def test_a_hundred_steps_are_pytorchs(dtype, name):
     pytest.importorskip("torch", reason="PyTorch is not installed")
     for extras in ({}, cases.EXTRAS["both"]):

@@ -141,6 +141,7 @@ assert not raised, raised
 
 
 @pytest.mark.parametrize("name", CASES)
+@pytest.mark.slow
 def test_threads_side_by_side(name):
     """A process that the system ends has no output."""
     found = run_python(STRESS.replace("{}", CASES[name]))

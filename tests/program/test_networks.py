@@ -83,6 +83,7 @@ def test_trains_in_c_with_the_bits_of_the_eager_run(monkeypatch, make, optimiser
 
 
 @pytest.mark.parametrize("make", NETWORKS)
+@pytest.mark.slow
 def test_threads_and_batches_change_no_bit(monkeypatch, make):
     before = nn.get_num_threads()
     try:
