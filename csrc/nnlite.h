@@ -92,20 +92,21 @@ enum nnl_rule_flags {
 };
 
 /* An optimiser: its rule, its settings, and the running scalars of its state. Before the first step
- * steps is 0, power1, power2, warmth and mu_product are 1; every step moves them on. */
+ * steps is 0, and power1, power2, momentum_decay_power and mu_product are 1. */
 typedef struct {
-    int32_t rule, flags;         /* enum nnl_rule, enum nnl_rule_flags */
-    int64_t steps;               /* updates done */
-    double lr;                   /* learning rate; set before each step by a schedule */
-    double momentum, dampening;  /* SGD; momentum also RMSprop */
-    double beta1, beta2, eps;    /* Adam, Adamax, NAdam; eps of every rule that divides */
-    double alpha, rho, lr_decay; /* RMSprop, Adadelta, Adagrad */
-    double warming;              /* NAdam: 0.96^momentum_decay */
+    int32_t rule, flags;          /* enum nnl_rule, enum nnl_rule_flags */
+    int64_t steps;                /* updates done */
+    double lr;                    /* learning rate; set before each step by a schedule */
+    double momentum, dampening;   /* SGD; momentum also RMSprop */
+    double beta1, beta2, eps;     /* Adam, Adamax, NAdam; eps of every rule that divides */
+    double alpha, rho, lr_decay;  /* RMSprop, Adadelta, Adagrad */
+    double momentum_decay_factor; /* NAdam: 0.96^momentum_decay */
     double eta_minus, eta_plus, step_min, step_max; /* Rprop */
     double clip_value, clip_norm; /* of the gradient, elementwise and then in all; 0: none */
     double power1, power2;        /* beta1^steps, beta2^steps */
-    double warmth, mu_product;    /* NAdam: warming^steps, the product of the momenta */
-    double grad_norm;             /* with clip_norm: the norm before clipping by it */
+    /* NAdam: momentum_decay_factor^steps, and the product of the momenta of all steps */
+    double momentum_decay_power, mu_product;
+    double grad_norm; /* with clip_norm: the norm before clipping by it */
 } nnl_optimizer;
 
 /* Parameters that lie side by side, with the same decay. state: the rule's arrays in its order,
@@ -116,8 +117,9 @@ typedef struct {
     void *state[4];
     double weight_decay; /* decay / 2 ||w||^2 in the loss, or decoupled */
     double l1;           /* l1 ||w||_1 in the loss */
-    int64_t late;        /* steps for which the parameters were frozen; where above 0, they have */
-    double power1, power2, warmth, mu_product; /* running scalars of their own [INOUT] */
+    int64_t late;        /* steps for which the parameters were frozen */
+    /* [INOUT] running scalars of their own, where late > 0 */
+    double power1, power2, momentum_decay_power, mu_product;
 } nnl_segment;
 /* ==== training ==== */
 

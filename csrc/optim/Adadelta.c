@@ -18,12 +18,13 @@
 
 #include "optim/optimizer.inc"
 
-NNL_INLINE void T_(adadelta_rule)(T_(place) *p, const T_(update) *u) {
+NNL_INLINE void T_(adadelta_rule)(T_(parameters) *p, const T_(update) *u) {
     const vreal eps = V_(set)(u->eps);
-    p->state[0] = T_(moved_square)(p->state[0], p->grad, p->small, u);
+    p->state[0] = T_(exponential_average_square)(p->state[0], p->grad, p->small, u);
     vreal above = V_(sqrt)(V_(add)(p->state[1], eps)), below = V_(sqrt)(V_(add)(p->state[0], eps));
     vreal step = V_(mul)(V_(div)(above, below), p->grad);
-    p->state[1] = T_(moved_square)(p->state[1], step, T_(any_small)(step, u->least_new_square), u);
+    p->state[1] = T_(exponential_average_square)(p->state[1], step,
+                                                 T_(any_small)(step, u->least_first_square), u);
     p->weight = V_(fnma)(V_(set)(u->rate), step, p->weight);
 }
 
@@ -34,9 +35,9 @@ static void T_(adadelta)(void *context, int64_t begin, int64_t end) {
 void NNL_(adadelta_step)(int64_t count, T_(update) *u, const nnl_optimizer *o, int threads) {
     u->rate = (real)o->lr;
     u->beta2 = (real)o->rho;
-    u->fresh2 = (real)(1 - o->rho);
+    u->one_minus_beta2 = (real)(1 - o->rho);
     u->eps = (real)o->eps;
-    T_(start_means)(u, u->fresh2, u->fresh2);
+    T_(set_average_limits)(u, u->one_minus_beta2, u->one_minus_beta2);
     nnl_parallel_for(count, NNL_GRAIN_RULE, threads, T_(adadelta), u);
 }
 

@@ -17,7 +17,7 @@
 
 #include "optim/optimizer.inc"
 
-NNL_INLINE void T_(adagrad_rule)(T_(place) *p, const T_(update) *u) {
+NNL_INLINE void T_(adagrad_rule)(T_(parameters) *p, const T_(update) *u) {
     vreal g = T_(squarable)(p->grad, p->small, u);
     p->state[0] = T_(normal_square)(V_(fma)(g, g, p->state[0]), u);
     vreal step = V_(div)(p->grad, V_(add)(V_(sqrt)(p->state[0]), V_(set)(u->eps)));
@@ -31,7 +31,7 @@ static void T_(adagrad)(void *context, int64_t begin, int64_t end) {
 void NNL_(adagrad_step)(int64_t count, T_(update) *u, const nnl_optimizer *o, int threads) {
     u->rate = (real)(o->lr / (1 + (double)(o->steps - 1) * o->lr_decay));
     u->eps = (real)o->eps;
-    T_(start_means)(u, 1, 1);
+    T_(set_average_limits)(u, 1, 1);
     nnl_parallel_for(count, NNL_GRAIN_RULE, threads, T_(adagrad), u);
 }
 

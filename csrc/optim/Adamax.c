@@ -17,8 +17,8 @@
 
 #include "optim/optimizer.inc"
 
-NNL_INLINE void T_(adamax_rule)(T_(place) *p, const T_(update) *u) {
-    p->state[0] = T_(moved)(p->state[0], p->grad, u->fresh1, p->small, u);
+NNL_INLINE void T_(adamax_rule)(T_(parameters) *p, const T_(update) *u) {
+    p->state[0] = T_(exponential_average)(p->state[0], p->grad, u->one_minus_beta1, p->small, u);
     vreal now = V_(add)(V_(abs)(p->grad), V_(set)(u->eps)); /* second in max: NaN stays */
     p->state[1] = T_(normal)(V_(max)(V_(mul)(V_(set)(u->beta2), p->state[1]), now), u);
     vreal step = V_(div)(p->state[0], p->state[1]);
@@ -31,10 +31,10 @@ static void T_(adamax)(void *context, int64_t begin, int64_t end) {
 
 void NNL_(adamax_step)(int64_t count, T_(update) *u, const nnl_optimizer *o, int threads) {
     u->rate = (real)(o->lr / (1 - o->power1));
-    u->fresh1 = (real)(1 - o->beta1);
+    u->one_minus_beta1 = (real)(1 - o->beta1);
     u->beta2 = (real)o->beta2;
     u->eps = (real)o->eps;
-    T_(start_means)(u, u->fresh1, 1);
+    T_(set_average_limits)(u, u->one_minus_beta1, 1);
     nnl_parallel_for(count, NNL_GRAIN_RULE, threads, T_(adamax), u);
 }
 

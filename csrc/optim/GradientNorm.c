@@ -2,9 +2,9 @@
  *
  * The segments are taken as one long array, cut into blocks of fixed size; element i of it belongs
  * to lane i mod 16 of its block. So the bits depend neither on threads nor on how parameters are
- * parted into segments, only on their order. A segment that begins in the middle of a group of
- * lanes turns the sums, so that whole vectors can be added. The sums of the blocks, rounded to the
- * type, are added in double in index order. A square below the normal range counts as 0. */
+ * divided into segments, only on their order. A segment that begins in the middle of a group of
+ * lanes rotates the sums, so that whole vectors can be added. The sums of the blocks, rounded to
+ * the type, are added in double in index order. A square below the normal range counts as 0. */
 #ifndef NNL_GENERIC_PASS
 
 #include <math.h>
@@ -32,9 +32,9 @@ typedef struct {
 /* sums[(k + shift) % 16] += the squares of x[k], x[k + 16], ... */
 static void T_(add_squares)(real sums[NNL_LANES], const real *x, int64_t n, int64_t shift,
                             real bound) {
-    real turned[NNL_LANES];
-    for (int k = 0; k < NNL_LANES; k++) turned[k] = sums[(k + shift) % NNL_LANES];
-    T_(lanes) sum = L_(load)(turned);
+    real rotated[NNL_LANES];
+    for (int k = 0; k < NNL_LANES; k++) rotated[k] = sums[(k + shift) % NNL_LANES];
+    T_(lanes) sum = L_(load)(rotated);
     const vreal high = V_(set)(bound), low = V_(set)(-bound);
     const vreal least = V_(set)(REAL_IS_FLOAT ? (real)0x1p-63 : (real)0x1p-511);
     for (int64_t i = 0; i < n; i += NNL_LANES) {
@@ -45,8 +45,8 @@ static void T_(add_squares)(real sums[NNL_LANES], const real *x, int64_t n, int6
         }
         sum = L_(fma)(g, g, sum);
     }
-    T_(store_lanes)(turned, sum, NNL_LANES);
-    for (int k = 0; k < NNL_LANES; k++) sums[(k + shift) % NNL_LANES] = turned[k];
+    T_(store_lanes)(rotated, sum, NNL_LANES);
+    for (int k = 0; k < NNL_LANES; k++) sums[(k + shift) % NNL_LANES] = rotated[k];
 }
 
 static void T_(norm_blocks)(void *context, int64_t begin, int64_t end) {

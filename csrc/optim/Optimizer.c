@@ -42,20 +42,20 @@ static void advance(nnl_optimizer *o) {
     o->power1 *= o->beta1;
     o->power2 *= o->beta2;
     if (o->rule == NNL_RULE_NADAM) {
-        o->warmth *= o->warming;
-        o->mu_product *= o->beta1 * (1 - 0.5 * o->warmth);
+        o->momentum_decay_power *= o->momentum_decay_factor;
+        o->mu_product *= o->beta1 * (1 - 0.5 * o->momentum_decay_power);
     }
 }
 
-/* The optimiser of this step as a segment's parameters know it, without the steps that they were
- * frozen for: `next`, or *own. */
-static const nnl_optimizer *seen_by(const nnl_segment *s, const nnl_optimizer *next,
-                                    nnl_optimizer *own) {
+/* The optimiser of this step for a segment: `next`, or *own, which leaves out the steps for which
+ * the segment's parameters were frozen. */
+static const nnl_optimizer *optimizer_of(const nnl_segment *s, const nnl_optimizer *next,
+                                         nnl_optimizer *own) {
     if (s->late == 0) return next;
     *own = *next;
     own->power1 = s->power1;
     own->power2 = s->power2;
-    own->warmth = s->warmth;
+    own->momentum_decay_power = s->momentum_decay_power;
     own->mu_product = s->mu_product;
     advance(own);
     own->steps = next->steps - s->late;
@@ -120,7 +120,7 @@ int NNL_(optimizer_begin)(int64_t count, const nnl_segment *segments,
 void NNL_(optimizer_part)(const nnl_segment *s, int64_t begin, int64_t count, const real *grad,
                           const nnl_optimizer *next, double factor, int threads) {
     nnl_optimizer own;
-    next = seen_by(s, next, &own);
+    next = optimizer_of(s, next, &own);
     bool decoupled = next->flags & NNL_DECOUPLED;
     T_(update) u = {.weight = (real *)s->weight + begin, .grad = grad};
     int states = states_of(next);
@@ -144,10 +144,10 @@ void NNL_(optimizer_end)(int64_t count, nnl_segment *segments, nnl_optimizer *op
         nnl_segment *s = &segments[i];
         nnl_optimizer own;
         if (s->late == 0) continue;
-        seen_by(s, next, &own);
+        optimizer_of(s, next, &own);
         s->power1 = own.power1;
         s->power2 = own.power2;
-        s->warmth = own.warmth;
+        s->momentum_decay_power = own.momentum_decay_power;
         s->mu_product = own.mu_product;
     }
     *optimizer = *next;

@@ -1,7 +1,7 @@
 /* RMSprop.c: steps divided by the root mean square of recent gradients.
  *
  * s = alpha s + (1 - alpha) g^2                   state[0]
- * a = a + (1 - alpha) (g - a)                     centred: the next state, the mean of the gradients
+ * a = a + (1 - alpha) (g - a)                     centred: the next state, the average of g
  * d = g / (sqrt(s - a^2) + eps)                   a = 0 when not centred
  * b = momentum b + d                              with momentum: the last state
  * w = w - lr b                                    (or lr d)
@@ -22,11 +22,12 @@
 
 #include "optim/optimizer.inc"
 
-NNL_INLINE void T_(divide)(T_(place) *p, const T_(update) *u, bool centred, bool momentum) {
-    p->state[0] = T_(moved_square)(p->state[0], p->grad, p->small, u);
+NNL_INLINE void T_(divide)(T_(parameters) *p, const T_(update) *u, bool centred, bool momentum) {
+    p->state[0] = T_(exponential_average_square)(p->state[0], p->grad, p->small, u);
     vreal variance = p->state[0];
     if (centred) {
-        p->state[1] = T_(moved)(p->state[1], p->grad, u->fresh2, p->small, u);
+        p->state[1] =
+            T_(exponential_average)(p->state[1], p->grad, u->one_minus_beta2, p->small, u);
         vreal mean = T_(squarable)(p->state[1], true, u);
         variance = T_(normal)(V_(max)(V_(zero)(), V_(fnma)(mean, mean, variance)), u);
     }
@@ -38,16 +39,18 @@ NNL_INLINE void T_(divide)(T_(place) *p, const T_(update) *u, bool centred, bool
     p->weight = V_(fnma)(V_(set)(u->rate), step, p->weight);
 }
 
-NNL_INLINE void T_(rule_plain)(T_(place) *p, const T_(update) *u) {
+NNL_INLINE void T_(rule_plain)(T_(parameters) *p, const T_(update) *u) {
     T_(divide)(p, u, false, false);
 }
-NNL_INLINE void T_(rule_momentum)(T_(place) *p, const T_(update) *u) {
+NNL_INLINE void T_(rule_momentum)(T_(parameters) *p, const T_(update) *u) {
     T_(divide)(p, u, false, true);
 }
-NNL_INLINE void T_(rule_centred)(T_(place) *p, const T_(update) *u) {
+NNL_INLINE void T_(rule_centred)(T_(parameters) *p, const T_(update) *u) {
     T_(divide)(p, u, true, false);
 }
-NNL_INLINE void T_(rule_both)(T_(place) *p, const T_(update) *u) { T_(divide)(p, u, true, true); }
+NNL_INLINE void T_(rule_both)(T_(parameters) *p, const T_(update) *u) {
+    T_(divide)(p, u, true, true);
+}
 
 static void T_(plain)(void *context, int64_t begin, int64_t end) {
     T_(run_rule)(context, begin, end, 1, true, T_(rule_plain));
@@ -67,9 +70,9 @@ void NNL_(rmsprop_step)(int64_t count, T_(update) *u, const nnl_optimizer *o, in
     u->rate = (real)o->lr;
     u->momentum = (real)o->momentum;
     u->beta2 = (real)o->alpha;
-    u->fresh2 = (real)(1 - o->alpha);
+    u->one_minus_beta2 = (real)(1 - o->alpha);
     u->eps = (real)o->eps;
-    T_(start_means)(u, u->fresh2, u->fresh2);
+    T_(set_average_limits)(u, u->one_minus_beta2, u->one_minus_beta2);
     nnl_parallel_for(count, NNL_GRAIN_RULE, threads,
                      tasks[!!(o->flags & NNL_CENTERED)][o->momentum != 0], u);
 }

@@ -4,8 +4,8 @@
  * g p > 0    d = min(eta_plus d, step_max)        the same direction: longer steps
  * g p < 0    d = max(eta_minus d, step_min) and g = 0    past a minimum: shorter, and wait a step
  * w = w - sign(g) d; p = g                        a NaN gradient makes w NaN, so that it is seen
- * g p counts as 0 where it lies below the normal range. It is computed 2^126 times as large (double:
- * 2^1022), where it is normal.
+ * g p counts as 0 where it lies below the normal range. It is computed 2^126 times as large
+ * (double: 2^1022), where it is normal.
  * Source: Riedmiller, Braun, "A Direct Adaptive Method for Faster Backpropagation Learning: The
  * RPROP Algorithm", ICNN 1993, without weight backtracking as in PyTorch. */
 #ifndef NNL_GENERIC_PASS
@@ -23,16 +23,16 @@
 
 #define HALF_RANGE (REAL_IS_FLOAT ? (real)0x1p63 : (real)0x1p511)
 
-NNL_INLINE void T_(rprop_rule)(T_(place) *p, const T_(update) *u) {
+NNL_INLINE void T_(rprop_rule)(T_(parameters) *p, const T_(update) *u) {
     const vreal zero = V_(zero)(), one = V_(set)(1);
     const vreal half = V_(set)(HALF_RANGE);
     vreal product = V_(mul)(V_(mul)(half, p->grad), V_(mul)(half, p->state[0]));
-    vmask turned = V_(le)(product, V_(neg)(one));
+    vmask sign_changed = V_(le)(product, V_(neg)(one));
     vreal factor = V_(select)(V_(ge)(product, one), V_(set)(u->eta_plus), one);
-    factor = V_(select)(turned, V_(set)(u->eta_minus), factor);
+    factor = V_(select)(sign_changed, V_(set)(u->eta_minus), factor);
     vreal size = V_(mul)(factor, p->state[1]);
     size = V_(min)(V_(set)(u->step_max), V_(max)(V_(set)(u->step_min), size));
-    vreal g = V_(select)(turned, zero, p->grad);
+    vreal g = V_(select)(sign_changed, zero, p->grad);
     vreal sign = V_(select)(V_(lt)(g, zero), V_(neg)(one), g); /* 0 and NaN are their own sign */
     sign = V_(select)(V_(gt)(g, zero), one, sign);
     p->weight = V_(fnma)(sign, size, p->weight);

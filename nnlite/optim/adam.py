@@ -188,5 +188,6 @@ class NAdam(_Adaptive):
             decoupled_weight_decay=self._flag("decoupled_weight_decay", decoupled_weight_decay),
         )
         self._moments(betas, eps, native.DECOUPLED if decoupled_weight_decay else 0)
-        self._set(warming=float(power(np.array([0.96]), self.momentum_decay)[0]))
+        factor = float(power(np.array([0.96]), self.momentum_decay)[0])
+        self._set(momentum_decay_factor=factor)
         self._keep("exp_avg", "exp_avg_sq")

@@ -27,8 +27,10 @@ class Common(TypedDict, total=False):
     maximize: bool
 
 
-RUNNING = ("steps", "power1", "power2", "warmth", "mu_product")  # scalars that steps move on
+RUNNING = ("steps", "power1", "power2", "warmth", "mu_product")  # what a step advances, in files
 
+# Fields of nnl_optimizer that have another name in files.
+FIELDS = {"warmth": "momentum_decay_power", "warming": "momentum_decay_factor"}
 
 MOST_FACTORS = 1_000_000  # of a product that is made again; it is 0 or so by then
 
@@ -131,7 +133,7 @@ class Optimizer(Named):
             rule=self._rule, flags=native.MAXIMIZE if maximize else 0,
             lr=self._number("lr", lr),
             clip_norm=self.clip_norm or 0.0, clip_value=self.clip_value or 0.0,
-            power1=1.0, power2=1.0, warmth=1.0, mu_product=1.0,
+            power1=1.0, power2=1.0, momentum_decay_power=1.0, mu_product=1.0,
         )  # fmt: skip
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -245,16 +247,17 @@ class Optimizer(Named):
     def _scalars_after(self, steps: int) -> dict[str, float]:
         """The running scalars after so many steps, as `advance` in Optimizer.c makes them."""
         o = self._numbers
-        power1 = power2 = warmth = mu_product = 1.0
+        power1 = power2 = decay = mu_product = 1.0
         for _ in range(min(steps, MOST_FACTORS)):
-            before = power1, power2, warmth, mu_product
+            before = power1, power2, decay, mu_product
             power1, power2 = power1 * o.beta1, power2 * o.beta2
             if o.rule == native.RULE_NADAM:
-                warmth *= o.warming
-                mu_product *= o.beta1 * (1 - 0.5 * warmth)
-            if before == (power1, power2, warmth, mu_product):
+                decay *= o.momentum_decay_factor
+                mu_product *= o.beta1 * (1 - 0.5 * decay)
+            if before == (power1, power2, decay, mu_product):
                 break  # all have reached their limits
-        return {"power1": power1, "power2": power2, "warmth": warmth, "mu_product": mu_product}
+        scalars = {"power1": power1, "power2": power2, "mu_product": mu_product}
+        return {**scalars, "momentum_decay_power": decay}
 
     def _native_step(self) -> tuple[Any, int, Any]:
         """(segments, their count, optimiser) for C, as the parameters lie in the arenas now."""
@@ -315,7 +318,7 @@ class Optimizer(Named):
             "optimizer": type(self).__name__,
             "settings": settings(self, skip=("params",)),
             "initial_lr": self.initial_lr,
-            **{name: getattr(self._numbers, name) for name in RUNNING},
+            **{name: getattr(self._numbers, FIELDS.get(name, name)) for name in RUNNING},
             **self.state,
         }
 
@@ -344,7 +347,8 @@ class Optimizer(Named):
         steps, *scalars = RUNNING
         twin._set(steps=check.size(operation, steps, state[steps], 0))
         for name in scalars:
-            twin._set(0, **{name: check.number(operation, name, state[name], 0, 1)})
+            number = check.number(operation, name, state[name], 0, 1)
+            twin._set(0, **{FIELDS.get(name, name): number})
         twin._since, missed = twin.steps, list(state.get("missed", twin._missed))
         twin._missed = [check.size(operation, "missed", count, 0) for count in missed]
         if len(missed) != len(self.parameters) or max(missed) > twin.steps:
@@ -358,6 +362,7 @@ class Optimizer(Named):
 
     def __getstate__(self) -> dict[str, Any]:
         numbers = native.optimizer_numbers(self._numbers)
+        numbers.update({name: numbers.pop(field) for name, field in FIELDS.items()})
         return {
             **vars(self), "_segments": [], "_arenas": [], "_native_segments": None,
             "_structure": None, "_numbers": numbers,
@@ -365,7 +370,8 @@ class Optimizer(Named):
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         vars(self).update(state)
-        self._numbers = native.optimizer(**state["_numbers"])
+        numbers = {FIELDS.get(name, name): value for name, value in state["_numbers"].items()}
+        self._numbers = native.optimizer(**numbers)
         # What lay aligned lies so again.
         self.state = {name: aligned_copy(array) for name, array in self.state.items()}
 

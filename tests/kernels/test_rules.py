@@ -27,7 +27,7 @@ def update(
         segment.state[0 : len(states)] = at[2:]
         for name, value in decay.items():
             setattr(segment, name, value)
-    first = {"power1": 1, "power2": 1, "warmth": 1, "mu_product": 1}
+    first = {"power1": 1, "power2": 1, "momentum_decay_power": 1, "mu_product": 1}
     optimizer = build.ffi.new("nnl_optimizer*", {**first, **numbers})
     kernels = build.kernels[w.dtype]
     assert kernels.Optimizer_update(len(ends), segments, optimizer, threads) == status
@@ -71,7 +71,7 @@ RULES = {  # name: (number of states, settings)
     "AdamW AMSGrad": (3, {"rule": native.RULE_ADAM, **ADAM,
                           "flags": native.AMSGRAD | native.DECOUPLED}),
     "Adamax": (2, {"rule": native.RULE_ADAMAX, **ADAM}),
-    "NAdam": (2, {"rule": native.RULE_NADAM, **ADAM, "warming": 0.99}),
+    "NAdam": (2, {"rule": native.RULE_NADAM, **ADAM, "momentum_decay_factor": 0.99}),
     "RMSprop": (1, {"rule": native.RULE_RMSPROP, **ADAM, "alpha": 0.9}),
     "RMSprop momentum": (2, {"rule": native.RULE_RMSPROP, **ADAM, "alpha": 0.9, "momentum": 0.5}),
     "RMSprop centred": (2, {"rule": native.RULE_RMSPROP, **ADAM, "alpha": 0.9,

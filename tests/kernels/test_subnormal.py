@@ -171,7 +171,7 @@ ADAM = {"rule": native.RULE_ADAM, "lr": 0.1, "beta1": 0.9, "beta2": 0.999, "eps"
 MEANS = {
     "Adam": (ADAM, 2),
     "AMSGrad": ({**ADAM, "flags": native.AMSGRAD}, 3),
-    "NAdam": ({**ADAM, "rule": native.RULE_NADAM, "warming": 0.99}, 2),
+    "NAdam": ({**ADAM, "rule": native.RULE_NADAM, "momentum_decay_factor": 0.99}, 2),
     "Adamax": ({**ADAM, "rule": native.RULE_ADAMAX}, 2),
     "RMSprop": ({"rule": native.RULE_RMSPROP, "lr": 0.1, "alpha": 0.99, "eps": 1e-8}, 1),
     "centred": (

@@ -116,6 +116,18 @@ def test_state_goes_round_exactly(name):
         assert moved(twin[1].state_dict()).keys() == state.keys()
 
 
+def test_files_keep_the_names_of_running_scalars():
+    """What was saved before the fields of nnl_optimizer had their present names loads still."""
+    model = network()
+    optimizer = nn.optim.NAdam(model.parameters())
+    run(model, optimizer, range(2))
+    state, numbers = optimizer.state_dict(), optimizer.__getstate__()["_numbers"]
+    powers = {"power1": 0.9**2, "power2": 0.999**2, "warmth": 0.96 ** (2 * 4e-3)}
+    assert {name: state[name] for name in powers} == pytest.approx(powers, rel=1e-12)
+    assert numbers["warmth"] == state["warmth"]
+    assert numbers["warming"] == pytest.approx(0.96**4e-3, rel=1e-12)
+
+
 def test_the_state_is_a_copy_and_the_load_moves_no_parameter():
     model = network()
     optimizer = nn.optim.Adam(model.parameters())

@@ -7,7 +7,7 @@ static const nnl_optimizer T_(rules)[] = {
     {.rule = NNL_RULE_ADAM},
     {.rule = NNL_RULE_ADAM, .flags = NNL_AMSGRAD | NNL_DECOUPLED},
     {.rule = NNL_RULE_ADAMAX},
-    {.rule = NNL_RULE_NADAM, .warming = 0.999},
+    {.rule = NNL_RULE_NADAM, .momentum_decay_factor = 0.999},
     {.rule = NNL_RULE_RMSPROP},
     {.rule = NNL_RULE_RMSPROP, .flags = NNL_CENTERED, .momentum = 0.9},
     {.rule = NNL_RULE_ADAGRAD, .lr_decay = 0.01},
@@ -39,7 +39,7 @@ static uint64_t T_(run_rule)(int variant, int threads) {
         o.eta_minus = 0.5;
         o.eta_plus = 1.2;
         o.step_max = 50;
-        o.power1 = o.power2 = o.warmth = o.mu_product = 1;
+        o.power1 = o.power2 = o.momentum_decay_power = o.mu_product = 1;
         o.clip_value = e % 2 ? 1.5 : 0;
         o.clip_norm = e % 4 > 1 ? 2 : 0;
         for (int step = 0; step < 3; step++) {

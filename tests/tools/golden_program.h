@@ -190,7 +190,7 @@ static uint64_t T_(run_steps)(int variant, int threads) {
     nnl_optimizer *o = &m->optimizer;
     *o = (nnl_optimizer){.rule = NNL_RULE_ADAM, .lr = 0.01, .beta1 = 0.9, .beta2 = 0.999};
     o->eps = 1e-8;
-    o->power1 = o->power2 = o->warmth = o->mu_product = 1;
+    o->power1 = o->power2 = o->momentum_decay_power = o->mu_product = 1;
     o->clip_norm = variant == 0 ? 0 : 0.5;
     T_(record)(m, NNL_OP_CROSS_ENTROPY, ROWS, 0, -100, false, true, false);
     t->todo = 1;
