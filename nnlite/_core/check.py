@@ -150,17 +150,36 @@ def class_targets(operation: str, target: Any, rows: int) -> None:
         )
 
 
+def integer(operation: str, name: str, value: Any) -> int:
+    """Requires an integer, of Python or NumPy, that is no bool."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(
+            f"{operation}: {name}: expected an integer, got {describe(value)}; convert it with int()"
+        )
+    return int(value)
+
+
+def unsigned(operation: str, name: str, value: Any, bits: int) -> int:
+    """Requires an integer in [0, 2^bits)."""
+    found = integer(operation, name, value)
+    if not 0 <= found < 2**bits:
+        raise ValueError(
+            f"{operation}: {name}: expected 0 <= {name} < 2**{bits}, got {value}; pass a number of "
+            "that range"
+        )
+    return found
+
+
 def size(operation: str, name: str, value: Any, least: int = 1, most: int | None = None) -> int:
     """Requires an integer of at least `least`, and at most `most`."""
     if type(value) is int and value >= least and (most is None or value <= most):
         return value  # looking at abstract classes takes most of a microsecond
-    if not isinstance(value, Integral) or isinstance(value, bool):
-        raise TypeError(f"{operation}: {name}: expected an integer, got {describe(value)}")
-    if value < least:
+    found = integer(operation, name, value)
+    if found < least:
         raise ValueError(f"{operation}: {name}: expected at least {least}, got {value}")
-    if most is not None and int(value) > most:
+    if most is not None and found > most:
         raise ValueError(f"{operation}: {name}: expected at most {most}, got {str(value)[:40]}")
-    return int(value)
+    return found
 
 
 def number(

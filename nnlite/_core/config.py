@@ -7,11 +7,10 @@ import platform
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from numbers import Integral
 
 import numpy as np
 
-from . import native
+from . import check, native
 from . import threads as _threads
 
 
@@ -54,11 +53,10 @@ def set_num_threads(n: int) -> None:
         TypeError: n is not an integer.
         ValueError: n is outside 1..1024.
     """
-    if not isinstance(n, Integral) or isinstance(n, bool):
-        raise TypeError(f"set_num_threads: n: expected an integer, got {type(n).__name__}")
-    if not 1 <= int(n) <= MOST_THREADS:
+    threads = check.integer("set_num_threads", "n", n)
+    if not 1 <= threads <= MOST_THREADS:
         raise ValueError(f"set_num_threads: n: expected 1..{MOST_THREADS}, got {n}")
-    _State.threads = int(n)
+    _State.threads = threads
 
 
 def get_num_threads() -> int:
@@ -117,11 +115,7 @@ def manual_seed(n: int) -> None:
 
 def check_seed(operation: str, name: str, value: object) -> int:
     """The seed as an int, or an exception that says what a seed is."""
-    if not isinstance(value, Integral) or isinstance(value, bool):
-        raise TypeError(f"{operation}: {name}: expected an integer, got {type(value).__name__}")
-    if not 0 <= int(value) < 2**64:
-        raise ValueError(f"{operation}: {name}: expected 0 <= {name} < 2**64, got {value}")
-    return int(value)
+    return check.unsigned(operation, name, value, 64)
 
 
 def next_stream() -> tuple[int, int]:

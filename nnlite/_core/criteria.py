@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from numbers import Integral
 from typing import Any, NoReturn
 
 import numpy as np
@@ -27,13 +26,10 @@ def reduction(operation: str, name: Any) -> int:
 
 def class_index(operation: str, value: Any) -> int:
     """`ignore_index` as an integer of 64 bits."""
-    if not isinstance(value, Integral) or isinstance(value, bool):
-        raise TypeError(
-            f"{operation}: ignore_index: expected an integer, got {check.describe(value)}"
-        )
-    if not -(2**63) <= int(value) < 2**63:
+    index = check.integer(operation, "ignore_index", value)
+    if not -(2**63) <= index < 2**63:
         raise ValueError(f"{operation}: ignore_index: expected a 64-bit integer, got {value}")
-    return int(value)
+    return index
 
 
 def _kernels_of_rows(operation: str, name: str, x: Any) -> Any:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from numbers import Integral
-
 import numpy as np
 
-from nnlite._core import native
+from nnlite._core import check, native
 
 # Purposes keep the streams of one seed apart; nnlite.nn.init has purpose 0.
 SHUFFLE = 2
@@ -36,8 +34,9 @@ def permutation(n: int, seed: int, epoch: int = 0, *, purpose: int = SHUFFLE) ->
     Source: D. E. Knuth, The Art of Computer Programming 2, algorithm 3.4.2 P; J. Salmon et al.,
     Parallel random numbers: as easy as 1, 2, 3 (2011).
     """
-    n = _whole("n", n, 60)  # 2^60 rows are 2^63 bytes
-    seed, epoch = _whole("seed", seed, 64), _whole("epoch", epoch, 32)
+    n = check.unsigned("permutation", "n", n, 60)  # 2^60 rows are 2^63 bytes
+    seed = check.unsigned("permutation", "seed", seed, 64)
+    epoch = check.unsigned("permutation", "epoch", epoch, 32)
     order = np.empty(n, dtype=np.int64)
     fill(order, seed, purpose, epoch)
     return order
@@ -51,18 +50,3 @@ def fill(order: np.ndarray, seed: int, purpose: int, epoch: int) -> None:
     )
     if status:
         native.fail("permutation", status)
-
-
-def _whole(name: str, value: int, bits: int) -> int:
-    """An integer in [0, 2^bits), or an exception that says so."""
-    if not isinstance(value, Integral) or isinstance(value, bool):
-        raise TypeError(
-            f"permutation: {name}: expected an integer, got {value!r} of type "
-            f"{type(value).__name__}; convert it with int()"
-        )
-    if not 0 <= value < 2**bits:
-        raise ValueError(
-            f"permutation: {name}: expected 0 <= {name} < 2**{bits}, got {value}; pass a number "
-            "of that range"
-        )
-    return int(value)
