@@ -154,7 +154,8 @@ def integer(operation: str, name: str, value: Any) -> int:
     """Requires an integer, of Python or NumPy, that is no bool."""
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise TypeError(
-            f"{operation}: {name}: expected an integer, got {describe(value)}; convert it with int()"
+            f"{operation}: {name}: expected an integer, got {describe(value)}; "
+            "convert it with int()"
         )
     return int(value)
 
