@@ -15,8 +15,8 @@ static uint64_t thread_number(void) { return (uint64_t)(uintptr_t)pthread_self()
 static uint64_t thread_number(void) { return 0; }
 #endif
 
-/* Seconds between two questions, of which an answer may take a twentieth: where another thread keeps
- * Python's lock it is waited for. */
+/* Seconds between two questions, of which an answer may take a twentieth: where another thread
+ * keeps Python's lock it is waited for. */
 #define ASK_SECONDS 0.05
 #define ANSWER_SHARE 20.0
 #define MOST_SECONDS 0.1

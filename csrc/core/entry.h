@@ -1,11 +1,11 @@
-/* entry.h: what surrounds each call from outside: the arithmetic mode, and a word to the call that it
- * should end (Ctrl-C).
+/* entry.h: what surrounds each call from outside: the arithmetic mode, and the request that the
+ * call should end (Ctrl-C).
  *
- * A long call looks for that word between blocks of its work (nnl_stopped). The thread that made the
- * call asks, every 50 ms, a function that the binding gives (nnl_watch): Python's handlers of
+ * A long call polls for that request between blocks of its work (nnl_stopped). The thread that made
+ * the call asks, every 50 ms, a function that the binding gives (nnl_watch): Python's handlers of
  * signals run there, in the main thread alone. The other threads of the call read one flag. A call
- * that ends early returns NNL_EINTR, and its outputs hold anything. What must not be half done, as the
- * update of weights, is done between nnl_hold and nnl_release, where nobody asks. */
+ * that ends early returns NNL_EINTR, and its outputs hold anything. What must not be half done, as
+ * the update of weights, is done between nnl_hold and nnl_release, where nobody asks. */
 #ifndef NNL_ENTRY_H
 #define NNL_ENTRY_H
 
@@ -25,12 +25,13 @@ struct nnl_entry {
     _Atomic(bool) stopped;
 };
 
-/* Around the body of a function of the C interface; `call` lives on the caller's stack. The status is
- * that of the body, or NNL_EINTR when the call was told to end. */
+/* Around the body of a function of the C interface; `call` lives on the caller's stack. The status
+ * is that of the body, or NNL_EINTR when the call was told to end. */
 void nnl_begin_entry(nnl_entry *call);
 int nnl_end_entry(nnl_entry *call, int status);
 
-/* The number rounded to float, in the mode of the thread: for arguments of a call that has begun. */
+/* The number rounded to float, in the mode of the thread: for arguments of a call that has
+ * begun. */
 float nnl_to_float(double number);
 
 /* The call that this thread works for, or NULL; and for a worker, to take part in it: begin returns

@@ -1,6 +1,6 @@
 /* grain.h: how many elements a thread must get before a second thread pays. A parallel region costs
- * 0.3 us with the pool and 1 to 2 us with GNU OpenMP, and lines that another core wrote must travel,
- * so each share should be worth several microseconds. */
+ * 0.3 us with the pool and 1 to 2 us with GNU OpenMP, and cache-line transfers between cores come
+ * on top, so each thread's part should be worth several microseconds. */
 #ifndef NNL_GRAIN_H
 #define NNL_GRAIN_H
 

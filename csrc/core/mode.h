@@ -1,6 +1,7 @@
 /* mode.h: the arithmetic mode in which every kernel computes: IEEE 754's default, which rounds to
  * nearest, keeps subnormal numbers and traps nothing. A thread may be in another one, as PyTorch's
- * set_flush_denormal leaves it; the mode is read with each call and written only where it differs. */
+ * set_flush_denormal leaves it; the mode is read with each call and written only where it
+ * differs. */
 #ifndef NNL_MODE_H
 #define NNL_MODE_H
 

@@ -7,7 +7,8 @@
  * thread that does not run then costs a time slice of the system, 4 ms at a time.) Between regions
  * workers spin for a while, for in training the next region is a microsecond away, then sleep.
  *
- * One region runs at a time: a second caller, or a region within a region, runs its pieces alone. */
+ * One region runs at a time: a second caller, or a region within a region, runs its pieces
+ * alone. */
 #define _GNU_SOURCE /* sched_getcpu; besides POSIX */
 #include "core/pool.h"
 
@@ -25,15 +26,16 @@
 #include "core/entry.h"
 #include "core/small_code.h"
 
-/* How long a worker looks out for work before it sleeps: over what a program does between two
- * batches, for waking a thread takes some 50 us, and more where it has to change its core. And how long a caller looks out for the end of others' work. */
+/* How long a worker spins for work before it sleeps: over what a program does between two batches,
+ * for waking a thread takes some 50 us, and more where it has to change its core. And how long a
+ * caller spins for the end of others' work. */
 #define WORKER_SECONDS 2e-3
 #define CALLER_SECONDS 1e-4
 #define LOOK_NANOSECONDS 25000000 /* between two looks whether the call is to end */
 #define LOOKS 64                  /* between two looks at the clock */
 
-/* A worker's stack: kernels need less than 64 KiB of it, and thread-local data of the process lie there
- * too. The default of 8 MiB each would count where address space is limited. */
+/* A worker's stack: kernels need less than 64 KiB of it, and thread-local data of the process lie
+ * there too. The default of 8 MiB each would count where address space is limited. */
 #define WORKER_STACK (256 << 10)
 
 /* Fields of the ticket, from the low end: pieces (11 bits), next piece (11 bits), region (42). */

@@ -33,7 +33,8 @@ void nnl_philox(uint64_t seed, uint32_t purpose, uint32_t step, uint64_t block, 
 }
 
 /* The same rounds on several blocks at once. Each word sits in a lane of 64 bits whose upper half
- * may hold anything: only the lower halves are multiplied, and the compiler makes vectors of that. */
+ * may hold anything: only the lower halves are multiplied, and the compiler makes vectors of
+ * that. */
 void nnl_philox_words(uint64_t seed, uint32_t purpose, uint32_t step, uint64_t block,
                       uint32_t *words) {
     enum { BLOCKS = NNL_PHILOX_WORDS / 4 };
