@@ -41,13 +41,13 @@ enum nnl_activation { NNL_IDENTITY = 0, NNL_RELU = 1, NNL_SIGMOID = 2, NNL_TANH 
 
 /* Choices among ways that give the same bits, and their ways (core/autotune.h). */
 enum nnl_choice {
-    NNL_CHOICE_TRANSPOSE = 0, /* a product: 0 as it is, 1 its transpose */
-    NNL_CHOICE_PARTS = 1,     /* 0 one, 1 one for each thread, 2 one for two threads */
-    NNL_CHOICE_PACK_A = 2,    /* 0 in place, 1 packed */
+    NNL_CHOICE_TRANSPOSE = 0, /* a product: 0 A B, 1 (B^T A^T)^T */
+    NNL_CHOICE_THREADS = 1,   /* of a product: 0 one, 1 all, 2 half of them */
+    NNL_CHOICE_PACK_A = 2,    /* 0 unpacked, 1 packed */
     NNL_CHOICE_PACK_B = 3,
-    NNL_CHOICE_TERMS = 4, /* inner terms of a block: 0 few, 1 more, 2 most */
-    NNL_CHOICE_FETCH = 5, /* the next panel of B: 0 when it is packed, 1 beforehand */
-    NNL_CHOICE_BATCH = 6, /* a small network's: 0 each call takes threads, 1 they share its rows */
+    NNL_CHOICE_KC = 4,             /* block size of k: 0 short, 1 medium, 2 long */
+    NNL_CHOICE_PREFETCH = 5,       /* the next panel of B before it is packed: 0 off, 1 on */
+    NNL_CHOICE_BATCH_PARALLEL = 6, /* threads share: 0 each call, 1 the rows of the batch */
     NNL_CHOICES = 7,
     NNL_TUNE_WAYS = 3
 };
@@ -55,11 +55,11 @@ enum nnl_choice {
 /* A choice that was made or is being made, for the computations of a class. */
 typedef struct {
     int32_t choice, ways; /* enum nnl_choice; 0 ways: there is none here */
-    int32_t made;         /* 0: not yet; 1: as the rule says; 2 + way */
-    int32_t power[3];     /* sizes to powers of two: m, n, k; or rows, work of a row, calls */
+    int32_t decision;     /* 0: none yet; 1: the rule's; 2 + way */
+    int32_t log2_size[3]; /* of m, n, k; or of rows, vector FMAs of a row, calls */
     int32_t threads, flags;
     double cost[3]; /* quickest trial of each way, time by work; 0: none */
-} nnl_choice_made;
+} nnl_tuned_choice;
 
 /* How a product starts and ends; bits that may be combined. */
 enum nnl_product_mode {
@@ -291,11 +291,11 @@ enum nnl_threading { NNL_THREADING_NONE = 0, NNL_THREADING_POOL = 1, NNL_THREADI
 int nnl_get_threading(void);
 int nnl_set_threading(int threading, uintptr_t openmp);
 
-/* Whether choices are made by trying (the default), or by rules alone. A way may be forced, -1: no
+/* Whether choices are autotuned (the default), or made by rules alone. A way may be forced, -1: no
  * longer. nnl_tuned reports what was chosen: index from 0; NNL_EINDEX behind the last. */
 void nnl_set_autotune(int on);
 int nnl_force_choice(int choice, int way);
-int nnl_tuned(int64_t index, nnl_choice_made *found);
+int nnl_tuned(int64_t index, nnl_tuned_choice *choice);
 
 /* 1 when one of the functions below has been called by way of the binding, else 0. */
 int nnl_was_called(void);
@@ -343,12 +343,13 @@ int nnl_random_permutation(int64_t n, void *out, int out_bytes, uint64_t seed, u
  * a [m, k] with element (i, p) at a[i * a_row + p * a_col]; b [k, n] likewise;
  * c [m, n] [OUT], or [INOUT] with NNL_ACCUMULATE: the chain then starts from the stored value;
  * rows c_row apart. bias [n] [OPTIONAL]: the chain starts from it. At most one start is given.
- * mode: enum nnl_product_mode. activation: enum nnl_activation, applied once after the last term.
- * gate [m, n] [OPTIONAL], rows c_row apart: the activation's output of an earlier layer; the result
- * is then a gradient, multiplied by the activation's derivative there instead. */
+ * mode: enum nnl_product_mode. activation: enum nnl_activation, applied once the chain is complete.
+ * activation_output [m, n] [OPTIONAL], rows c_row apart: of an earlier layer; the result is then a
+ * gradient, multiplied by the activation's derivative there instead. */
 int NNL_(gemm)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, int64_t a_col,
                const real *b, int64_t b_row, int64_t b_col, real *c, int64_t c_row,
-               const real *bias, const real *gate, int mode, int activation, int threads);
+               const real *bias, const real *activation_output, int mode, int activation,
+               int threads);
 
 /* A matrix b [k, n] in the order in which gemm of this build reads it, once for many products.
  * packed_size: elements [OUT] [1] of it; 0 where gemm gains nothing from it, and pack is not to be
@@ -364,11 +365,11 @@ int NNL_(gemm_pack)(int64_t k, int64_t n, const real *b, int64_t b_row, int64_t 
  * weight [D, K], bias [K] [OPTIONAL]. */
 int NNL_(Linear_updateOutput)(int64_t N, int64_t D, int64_t K, const real *input, real *output,
                               const real *weight, const real *bias, int activation, int threads);
-/* gradInput = gradOutput weight^T. gradOutput [N, K], gradInput [OUT] [N, D]. gate [N, D]
- * [OPTIONAL]: input, when it is the output of that activation; gradInput is then the gradient of the
- * activation's input. */
+/* gradInput = gradOutput weight^T. gradOutput [N, K], gradInput [OUT] [N, D]. activation_output
+ * [N, D] [OPTIONAL]: input, when it is the output of that activation; gradInput is then the
+ * gradient of the activation's input. */
 int NNL_(Linear_updateGradInput)(int64_t N, int64_t D, int64_t K, const real *gradOutput,
-                                 real *gradInput, const real *weight, const real *gate,
+                                 real *gradInput, const real *weight, const real *activation_output,
                                  int activation, int threads);
 /* gradWeight [ACC] [D, K] += input^T (scale gradOutput);
  * gradBias [ACC] [K] [OPTIONAL] += column sums of scale gradOutput. */
@@ -493,7 +494,7 @@ int NNL_(gradient_norm)(int64_t count, const nnl_segment *segments, double clip_
                         int threads);
 
 /* c [OUT] [count, m, n]: c_i = a_i b_i for matrices [m, k] and [k, n] whose elements lie at
- * i * next + row * a_row + col * a_col; a step of 0 repeats an operand. mode: 0 or NNL_GRADIENT. */
+ * i * next + row * a_row + col * a_col; next 0 broadcasts an operand. mode: 0 or NNL_GRADIENT. */
 int NNL_(matmul)(int64_t count, int64_t m, int64_t n, int64_t k, const real *a, int64_t a_next,
                  int64_t a_row, int64_t a_col, const real *b, int64_t b_next, int64_t b_row,
                  int64_t b_col, real *c, int mode, int threads);

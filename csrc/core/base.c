@@ -80,15 +80,15 @@ void *nnl_alloc(int64_t count, int64_t unit) {
 
 void nnl_free(void *memory) { free(memory); }
 
-/* Written once, when the library is loaded. 1 MiB where the system does not tell, as in some virtual
- * machines; what lies outside the limits is no core's own cache. */
-static int64_t second_cache = 1 << 20;
+/* Written once, when the library is loaded. 1 MiB where the system does not report it, as in some
+ * virtual machines; what lies outside the limits is no core's own cache. */
+static int64_t l2_bytes = 1 << 20;
 
 #if defined(__GNUC__) && defined(_SC_LEVEL2_CACHE_SIZE)
-__attribute__((constructor)) static void read_cache_size(void) {
+__attribute__((constructor)) static void read_l2_bytes(void) {
     int64_t bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
-    if (bytes > 0) second_cache = nnl_max(256 << 10, nnl_min(bytes, 4 << 20));
+    if (bytes > 0) l2_bytes = nnl_max(256 << 10, nnl_min(bytes, 4 << 20));
 }
 #endif
 
-int64_t nnl_second_cache(void) { return second_cache; }
+int64_t nnl_l2_bytes(void) { return l2_bytes; }

@@ -37,8 +37,9 @@ static inline bool nnl_overlap(const void *a, int64_t a_bytes, const void *b, in
 void *nnl_alloc(int64_t count, int64_t unit);
 void nnl_free(void *memory);
 
-/* Scratch memory for count numbers of `unit` bytes: `few`, of so many bytes, where it holds them. An
- * aligned block of the heap costs as much as a loss of a small batch. Ended by nnl_end_scratch. */
+/* Scratch memory for count numbers of `unit` bytes: `few`, of so many bytes, where it holds them.
+ * An aligned block of the heap costs as much as a loss of a small batch. Ended by
+ * nnl_end_scratch. */
 static inline void *nnl_scratch(void *few, size_t bytes, int64_t count, int64_t unit) {
     return count >= 0 && count <= (int64_t)bytes / unit ? few : nnl_alloc(count, unit);
 }
@@ -50,7 +51,7 @@ static inline void nnl_end_scratch(void *scratch, const void *few) {
 /* Seconds since some moment. Speed may depend on it, never a bit of a result. */
 double nnl_seconds(void);
 
-/* Bytes of a core's second-level cache. Speed may depend on it, never a bit of a result. */
-int64_t nnl_second_cache(void);
+/* Bytes of a core's L2 cache. Speed may depend on it, never a bit of a result. */
+int64_t nnl_l2_bytes(void);
 
 #endif

@@ -28,7 +28,7 @@
 #include "gemm/pack.inc"
 #include "gemm/product.inc"
 
-/* Elements of packed A and of packed B that one part needs, each a whole number of lines. */
+/* Elements of packed A and of packed B that one part needs, each a whole number of cache lines. */
 static int64_t T_(packed_a)(const T_(product) *g) {
     return g->pack_a ? nnl_ceil_div(g->mc * g->kc, NNL_LANES) * NNL_LANES : 0;
 }
@@ -39,21 +39,21 @@ static int64_t T_(packed_b)(const T_(product) *g) {
 /* One part of C, rows [i0, i1) x columns [j0, j1), by one thread: the three outer loops. */
 static void T_(part)(const T_(product) *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1,
                      real *a_pack, real *b_pack) {
-    T_(block) at = {.a_pack = a_pack, .b_pack = b_pack};
-    for (at.j = j0; at.j < j1; at.j += g->nc) {
-        at.columns = nnl_min(g->nc, j1 - at.j);
-        at.p = 0;
-        do { /* once even without a single term: the start still has to be stored */
-            at.terms = nnl_min(g->kc, g->k - at.p);
-            for (at.i = i0; at.i < i1; at.i += g->mc) {
-                at.rows = nnl_min(g->mc, i1 - at.i);
-                at.pack_b_now = g->pack_b && at.i == i0;
-                if (g->pack_a) T_(pack_rows)(g, &at);
-                T_(run_block)(g, &at);
-                if (at.stopped) return;
+    T_(block) block = {.a_pack = a_pack, .b_pack = b_pack};
+    for (block.j = j0; block.j < j1; block.j += g->nc) {
+        block.n = nnl_min(g->nc, j1 - block.j);
+        block.p = 0;
+        do { /* once even where k is 0: the start still has to be stored */
+            block.k = nnl_min(g->kc, g->k - block.p);
+            for (block.i = i0; block.i < i1; block.i += g->mc) {
+                block.m = nnl_min(g->mc, i1 - block.i);
+                block.pack_b_now = g->pack_b && block.i == i0;
+                if (g->pack_a) T_(pack_rows)(g, &block);
+                T_(run_block)(g, &block);
+                if (block.interrupted) return;
             }
-            at.p += at.terms;
-        } while (at.p < g->k);
+            block.p += block.k;
+        } while (block.p < g->k);
     }
 }
 
@@ -72,17 +72,17 @@ static int64_t T_(largest_part)(int64_t size, int64_t tile, int64_t count) {
 /* Parts [begin, end) of the grid. Part edges are multiples of the tile, so that no tile is cut. */
 static void T_(parts)(void *context, int64_t begin, int64_t end) {
     const T_(product) *g = context;
-    if (g->down * g->across == 1) {
+    if (g->parts_m * g->parts_n == 1) {
         real *b_pack = g->scratch ? g->scratch + T_(packed_a)(g) : NULL;
         T_(part)(g, 0, g->m, 0, g->n, g->scratch, b_pack);
         return;
     }
     for (int64_t index = begin; index < end; index++) {
-        int64_t y = index / g->across, x = index % g->across;
-        int64_t i0 = T_(part_start)(g->m, NNL_GEMM_MR, g->down, y);
-        int64_t i1 = T_(part_start)(g->m, NNL_GEMM_MR, g->down, y + 1);
-        int64_t j0 = T_(part_start)(g->n, NR, g->across, x);
-        int64_t j1 = T_(part_start)(g->n, NR, g->across, x + 1);
+        int64_t y = index / g->parts_n, x = index % g->parts_n;
+        int64_t i0 = T_(part_start)(g->m, NNL_GEMM_MR, g->parts_m, y);
+        int64_t i1 = T_(part_start)(g->m, NNL_GEMM_MR, g->parts_m, y + 1);
+        int64_t j0 = T_(part_start)(g->n, NR, g->parts_n, x);
+        int64_t j1 = T_(part_start)(g->n, NR, g->parts_n, x + 1);
         real *a_pack = NULL, *b_pack = NULL;
         if (g->scratch) {
             a_pack = g->scratch + index * (T_(packed_a)(g) + T_(packed_b)(g));
@@ -97,8 +97,8 @@ static int64_t T_(squares)(int64_t rows, int64_t columns) {
     return nnl_ceil_div(rows, VLANES) * nnl_ceil_div(columns, VLANES);
 }
 
-/* Work of m x n outputs of k terms in multiply-adds of whole vectors, when so many squares are
- * transposed on the way. A half vector is half the work, a partial one all of it. */
+/* Work of an m x n x k product in vector FMAs, when so many squares are transposed on the way. A
+ * half vector is half the work, a partial one all of it. */
 static double T_(work)(int64_t m, int64_t n, int64_t k, int64_t squares) {
     int64_t vectors = n / VLANES, last = n % VLANES;
     bool half = last > 0 && last <= HALF && m >= NNL_GEMM_HALF_ROWS;
@@ -108,24 +108,24 @@ static double T_(work)(int64_t m, int64_t n, int64_t k, int64_t squares) {
            NNL_GEMM_SQUARE_WORK * VLANES * (double)squares + NNL_GEMM_TILE_WORK * (double)tiles;
 }
 
-/* The same for the turned product: a row-major A is transposed, and C on its way out and in. */
-static double T_(turned_work)(const T_(product) *g) {
+/* The same for the transposed product: a row-major A is transposed, and C on its way out and in. */
+static double T_(transposed_work)(const T_(product) *g) {
     int64_t a = g->a_row == 1 && g->a_col != 1 ? 0 : T_(squares)(g->m, g->k);
     return T_(work)(g->n, g->m, g->k, a + (g->accumulate ? 2 : 1) * T_(squares)(g->m, g->n));
 }
 
-#include "gemm/thin.inc"
+#include "gemm/small_k.inc"
 
-/* What a product's choices are kept by: sizes, type, layouts, whether rows begin on a cache line, and
- * whether it is computed transposed. */
+/* What a product's choices are kept by: sizes, type, layouts, whether rows begin on a cache line,
+ * whether it is computed transposed and whether B is prepacked. */
 static uint64_t T_(shape)(const T_(product) *g, int threads) {
     const uintptr_t a = (uintptr_t)g->a | (uintptr_t)g->a_row * (uintptr_t)g->a_col * sizeof(real);
     const uintptr_t b = (uintptr_t)g->b | (uintptr_t)g->b_row * (uintptr_t)g->b_col * sizeof(real);
-    const bool of[] = {
+    const bool traits[] = {
         sizeof(real) == sizeof(double), g->a_col != 1, g->b_col != 1, a % NNL_ALIGNMENT != 0,
-        b % NNL_ALIGNMENT != 0,         g->turned,     g->packed};
+        b % NNL_ALIGNMENT != 0,         g->transposed, g->prepacked};
     unsigned flags = 0;
-    for (unsigned i = 0; i < sizeof of; i++) flags |= (unsigned)of[i] << i;
+    for (unsigned i = 0; i < sizeof traits; i++) flags |= (unsigned)traits[i] << i;
     return nnl_tune_shape(g->m, g->n, g->k, flags, threads);
 }
 
@@ -137,27 +137,28 @@ static nnl_tuning T_(begin_tuning)(const T_(product) *g, int threads) {
     return t;
 }
 
-/* True for a few rows times a large B whose rows fall into few sets of a cache: a panel that is fetched
- * is gone before it is packed. Turned, each line of B is read once, and half as many at a time. */
-static bool T_(rows_meet)(const T_(product) *g) {
+/* True for a few rows times a large B whose rows alias in the cache's sets: a panel that is
+ * prefetched is evicted before it is packed. Transposed, each line of B is read once, and half as
+ * many at a time. */
+static bool T_(rows_alias)(const T_(product) *g) {
     const int64_t bytes = g->k * g->n * (int64_t)sizeof(real);
-    return g->b_col == 1 && g->b_row * (int64_t)sizeof(real) % NNL_GEMM_MEETING_BYTES == 0 &&
-           bytes > NNL_GEMM_IN_PLACE_SHARE * nnl_second_cache() && g->m <= NNL_GEMM_MEETING_ROWS;
+    return g->b_col == 1 && g->b_row * (int64_t)sizeof(real) % NNL_GEMM_ALIAS_BYTES == 0 &&
+           bytes > NNL_GEMM_UNPACKED_L2 * nnl_l2_bytes() && g->m <= NNL_GEMM_ALIAS_ROWS;
 }
 
-/* Turns the product, C^T = B^T A^T, where that fills the vectors better or transposes less. The
- * rows of a transposed B are then read in place, and only a row-major A is packed: dx = dy W^T of
- * a small batch. Few output columns, as in a last layer, become full vectors of rows. */
-static void T_(choose_orientation)(T_(product) *g, nnl_tuning *t, int threads) {
+/* Computes C^T = B^T A^T where that fills the vectors better or transposes less. The rows of a
+ * transposed B are then read in place, and only a row-major A is packed: dx = dy W^T of a small
+ * batch. Few output columns, as in a last layer, become full vectors of rows. */
+static void T_(choose_transpose)(T_(product) *g, nnl_tuning *t, int threads) {
     const T_(product) o = *g;
-    if (g->packed) return;
-    bool in_place = g->b_col == 1;
-    double plain = T_(work)(g->m, g->n, g->k, in_place ? 0 : T_(squares)(g->k, g->n));
-    double turned = T_(turned_work)(g);
-    bool worth = turned < NNL_GEMM_TRY_WORK * plain && plain < NNL_GEMM_TRY_WORK * turned;
-    bool rule = turned < NNL_GEMM_TURN_GAIN * plain || (worth && T_(rows_meet)(g));
+    if (g->prepacked) return;
+    int64_t squares = g->b_col == 1 ? 0 : T_(squares)(g->k, g->n);
+    double plain = T_(work)(g->m, g->n, g->k, squares);
+    double transposed = T_(transposed_work)(g);
+    bool worth = transposed < NNL_GEMM_TRY_WORK * plain && plain < NNL_GEMM_TRY_WORK * transposed;
+    bool rule = transposed < NNL_GEMM_TRANSPOSE_GAIN * plain || (worth && T_(rows_alias)(g));
     if (!nnl_tune(t, NNL_CHOICE_TRANSPOSE, 2, rule, worth)) return;
-    g->turned = true;
+    g->transposed = true;
     g->m = o.n, g->n = o.m;
     g->a = o.b, g->a_row = o.b_col, g->a_col = o.b_row;
     g->b = o.a, g->b_row = o.a_col, g->b_col = o.a_row;
@@ -166,49 +167,51 @@ static void T_(choose_orientation)(T_(product) *g, nnl_tuning *t, int threads) {
 
 /* Chooses what is packed. */
 static void T_(choose_packing)(T_(product) *g, nnl_tuning *t) {
-    const int64_t cached = NNL_GEMM_IN_PLACE_SHARE * nnl_second_cache();
+    const int64_t unpacked_bytes = NNL_GEMM_UNPACKED_L2 * nnl_l2_bytes();
     /* B must be packed when its rows are not contiguous; it pays when several panels of rows read
-     * it from beyond the second cache, its rows far apart: each on another page, and few cache sets
-     * for all; or when each of its loads crosses a line. */
-    bool large = g->k * g->n * (int64_t)sizeof(real) > cached, several = g->m > 2 * NNL_GEMM_MR;
+     * it from beyond L2, its rows far apart: each on another page, and few cache sets for all; or
+     * when each of its loads crosses a cache line. */
+    bool large = g->k * g->n * (int64_t)sizeof(real) > unpacked_bytes,
+         several = g->m > 2 * NNL_GEMM_MR;
     g->pack_b = g->b_col != 1;
-    if (!g->pack_b && !g->packed) {
+    if (!g->pack_b && !g->prepacked) {
         bool rule = large && several && g->n > NR;
         g->pack_b = nnl_tune(t, NNL_CHOICE_PACK_B, 2, rule, several);
     }
-    /* A is read in place until it outgrows the cache: its rows are a dozen streams, which fall into
-     * one set of the first cache when they lie a whole number of pages apart. The transpose moves
-     * to another line with every term, and each panel of rows meets the same lines. */
-    bool lines = g->a_col != 1, one_set = !lines && g->a_row * (int64_t)sizeof(real) % 4096 == 0;
-    int64_t in_place = lines ? 4 * cached : cached;
-    bool far = one_set || g->m * g->k * (int64_t)sizeof(real) > in_place;
-    bool worth = g->m > NNL_GEMM_MR / 2 && g->n > (lines ? 2 : 4) * NR;
-    g->pack_a = nnl_tune(t, NNL_CHOICE_PACK_A, 2, far && worth, worth);
+    /* A is read in place until it outgrows the cache: its rows are a dozen streams, which alias in
+     * one set of L1 when they lie a whole number of pages apart. A transposed A moves to another
+     * cache line with every p, and each panel of rows meets the same lines. */
+    bool transposed = g->a_col != 1;
+    bool alias = !transposed && g->a_row * (int64_t)sizeof(real) % 4096 == 0;
+    int64_t most_bytes = transposed ? 4 * unpacked_bytes : unpacked_bytes;
+    bool slow = alias || g->m * g->k * (int64_t)sizeof(real) > most_bytes;
+    bool worth = g->m > NNL_GEMM_MR / 2 && g->n > (transposed ? 2 : 4) * NR;
+    g->pack_a = nnl_tune(t, NNL_CHOICE_PACK_A, 2, slow && worth, worth);
 }
 
-/* Work of the largest part of a grid of down x across parts. A few rows read B faster than memory
- * beyond the first cache gives it. */
-static double T_(part_work)(const T_(product) *g, int64_t down, int64_t across) {
-    int64_t m = T_(largest_part)(g->m, NNL_GEMM_MR, down);
-    int64_t n = T_(largest_part)(g->n, NR, across);
+/* Work of the largest part of a grid of parts_m x parts_n. A few rows read B faster than memory
+ * beyond L1 gives it. */
+static double T_(part_work)(const T_(product) *g, int64_t parts_m, int64_t parts_n) {
+    int64_t m = T_(largest_part)(g->m, NNL_GEMM_MR, parts_m);
+    int64_t n = T_(largest_part)(g->n, NR, parts_n);
     double compute = T_(work)(m, n, g->k, g->b_col == 1 ? 0 : T_(squares)(g->k, n));
     double bytes = ((double)m + (double)n) * (double)g->k * sizeof(real);
-    double memory = bytes / NNL_GEMM_BYTES_PER_WORK;
+    double memory = bytes / NNL_GEMM_BYTES_PER_FMA;
     return compute > memory ? compute : memory;
 }
 
-/* The grid of at most so many parts whose largest part is least work, if that is below `best`; ties go
- * to cutting columns, where no panel of B is packed twice. */
+/* The grid of at most so many parts whose largest part is least work, if that is below `best`; ties
+ * go to cutting columns, where no panel of B is packed twice. */
 static void T_(best_grid)(T_(product) *g, int64_t parts, double best) {
-    int64_t tiles_down = nnl_ceil_div(g->m, NNL_GEMM_MR), tiles_across = nnl_ceil_div(g->n, NR);
-    g->down = g->across = 1;
-    for (int64_t across = nnl_min(parts, tiles_across); across >= 1; across--) {
-        int64_t down = nnl_min(parts / across, tiles_down);
-        double work = T_(part_work)(g, down, across);
-        if (down * across > 1 && work < best) {
+    int64_t tiles_m = nnl_ceil_div(g->m, NNL_GEMM_MR), tiles_n = nnl_ceil_div(g->n, NR);
+    g->parts_m = g->parts_n = 1;
+    for (int64_t parts_n = nnl_min(parts, tiles_n); parts_n >= 1; parts_n--) {
+        int64_t parts_m = nnl_min(parts / parts_n, tiles_m);
+        double work = T_(part_work)(g, parts_m, parts_n);
+        if (parts_m * parts_n > 1 && work < best) {
             best = work;
-            g->down = down;
-            g->across = across;
+            g->parts_m = parts_m;
+            g->parts_n = parts_n;
         }
     }
 }
@@ -216,60 +219,61 @@ static void T_(best_grid)(T_(product) *g, int64_t parts, double best) {
 /* Chooses the grid of parts. By the rule several must save a tenth, the parallel region's own cost
  * included, and no thread joins for less work than that costs. */
 static void T_(choose_grid)(T_(product) *g, nnl_tuning *t, int threads) {
-    g->down = g->across = 1;
+    g->parts_m = g->parts_n = 1;
     if (threads == 1) return;
-    const double alone = T_(part_work)(g, 1, 1);
-    double most = alone / NNL_GEMM_SHARE_WORK;
+    const double serial = T_(part_work)(g, 1, 1);
+    double most = serial / NNL_GEMM_THREAD_WORK;
     int64_t parts = most >= threads ? threads : (int64_t)most;
-    T_(best_grid)(g, parts, NNL_GEMM_REGION_GAIN * alone - NNL_GEMM_REGION_WORK);
-    int64_t used = g->down * g->across;
+    T_(best_grid)(g, parts, NNL_GEMM_REGION_GAIN * serial - NNL_GEMM_REGION_WORK);
+    int64_t used = g->parts_m * g->parts_n;
     int rule = used == 1 ? 0 : 4 * used > 3 * threads || threads < 4 ? 1 : 2;
-    int way = nnl_tune(t, NNL_CHOICE_PARTS, threads < 4 ? 2 : 3, rule, true);
-    if (way != rule) T_(best_grid)(g, way == 0 ? 1 : way == 1 ? threads : threads / 2, alone);
+    int way = nnl_tune(t, NNL_CHOICE_THREADS, threads < 4 ? 2 : 3, rule, true);
+    if (way != rule) T_(best_grid)(g, way == 0 ? 1 : way == 1 ? threads : threads / 2, serial);
 }
 
 /* Chooses the sizes of blocks. */
 static void T_(choose_blocks)(T_(product) *g, nnl_tuning *t) {
-    static const int64_t terms[] = {KC_SHORT, NNL_GEMM_KC, NNL_GEMM_KC_LONG};
-    int64_t rows = T_(largest_part)(g->m, NNL_GEMM_MR, g->down);
-    double room = MC_SHARE * (double)nnl_second_cache() / sizeof(real);
-    int64_t most_rows = nnl_max((int64_t)(room / NNL_GEMM_KC) / NNL_GEMM_MR, 1) * NNL_GEMM_MR;
-    int rule = g->packed || rows > most_rows;
-    int way = nnl_tune(t, NNL_CHOICE_TERMS, 3, rule, g->k > KC_SHORT);
+    static const int64_t kc[] = {KC_SHORT, NNL_GEMM_KC, NNL_GEMM_KC_LONG};
+    int64_t rows = T_(largest_part)(g->m, NNL_GEMM_MR, g->parts_m);
+    double l2_elements = MC_L2 * (double)nnl_l2_bytes() / sizeof(real);
+    int64_t most_rows =
+        nnl_max((int64_t)(l2_elements / NNL_GEMM_KC) / NNL_GEMM_MR, 1) * NNL_GEMM_MR;
+    int rule = g->prepacked || rows > most_rows;
+    int way = nnl_tune(t, NNL_CHOICE_KC, 3, rule, g->k > KC_SHORT);
     if (way != rule) {
-        double most = room / (double)terms[way];
+        double most = l2_elements / (double)kc[way];
         most_rows = nnl_max((int64_t)most / NNL_GEMM_MR, 1) * NNL_GEMM_MR;
     }
-    g->kc = nnl_min(terms[way], nnl_max(g->k, 1));
+    g->kc = nnl_min(kc[way], nnl_max(g->k, 1));
     g->mc = nnl_min(most_rows, rows);
-    g->nc = nnl_min(NNL_GEMM_NC, T_(largest_part)(g->n, NR, g->across));
-    /* Panels that one block of all rows and terms reads once need not be kept. */
-    bool once = g->k <= KC_SHORT && (double)rows * (double)g->k <= room;
+    g->nc = nnl_min(NNL_GEMM_NC, T_(largest_part)(g->n, NR, g->parts_n));
+    /* Panels that one block of all rows and the whole of k reads once need not be kept. */
+    bool once = g->k <= KC_SHORT && (double)rows * (double)g->k <= l2_elements;
     if (g->pack_b && !g->pack_a && once) {
         g->mc = rows;
         g->nc = nnl_min(g->nc, NNL_GEMM_PANELS_ONCE * NR);
     }
-    if (g->pack_b && g->b_col == 1) g->fetch = nnl_tune(t, NNL_CHOICE_FETCH, 2, 1, true);
+    if (g->pack_b && g->b_col == 1) g->prefetch = nnl_tune(t, NNL_CHOICE_PREFETCH, 2, 1, true);
 }
 
 /* Computes a product of at least one output. */
 static int T_(compute)(T_(product) *g, int threads) {
-    _Alignas(NNL_ALIGNMENT) real small[NNL_GEMM_STACK_BYTES / sizeof(real)];
-    const bool is_long = (double)g->m * (double)g->n * (double)g->k >= NNL_GEMM_LOOK_WORK;
-    if (T_(is_thin)(g, threads)) {
-        T_(compute_thin)(g);
+    _Alignas(NNL_ALIGNMENT) real stack[NNL_GEMM_STACK_BYTES / sizeof(real)];
+    const bool is_long = (double)g->m * (double)g->n * (double)g->k >= NNL_GEMM_POLL_FMAS;
+    if (T_(is_small_k)(g, threads)) {
+        T_(compute_small_k)(g);
         return is_long && nnl_stopped() ? NNL_EINTR : NNL_OK;
     }
     nnl_tuning tuning = T_(begin_tuning)(g, threads);
-    T_(choose_orientation)(g, &tuning, threads);
+    T_(choose_transpose)(g, &tuning, threads);
     T_(choose_grid)(g, &tuning, threads);
     T_(choose_packing)(g, &tuning);
     T_(choose_blocks)(g, &tuning);
-    int64_t part = T_(packed_a)(g) + T_(packed_b)(g), parts = g->down * g->across;
-    bool fits = part * parts <= (int64_t)(sizeof small / sizeof *small);
+    int64_t part = T_(packed_a)(g) + T_(packed_b)(g), parts = g->parts_m * g->parts_n;
+    bool fits = part * parts <= (int64_t)(sizeof stack / sizeof *stack);
     int status = nnl_size_ok(part, parts, sizeof(real)) ? NNL_OK : NNL_EINVAL;
     if (status == NNL_OK && part > 0) {
-        g->scratch = fits ? small : nnl_alloc(part * parts, sizeof(real));
+        g->scratch = fits ? stack : nnl_alloc(part * parts, sizeof(real));
         if (!g->scratch) status = NNL_ENOMEM;
     }
     if (status == NNL_OK) {
@@ -282,15 +286,15 @@ static int T_(compute)(T_(product) *g, int threads) {
 }
 
 /* Columns to be split off as a product of their own, or 0: 33 columns are two whole vectors and one
- * nearly empty. The last few become full vectors of rows when that product is turned. */
+ * nearly empty. The last few become full vectors of rows when that product is transposed. */
 static int64_t T_(split)(const T_(product) *g, int threads) {
     T_(product) rest = *g;
     rest.n = g->n % VLANES;
-    if (rest.n == 0 || g->n < VLANES || g->b_col != 1 || g->packed) return 0;
+    if (rest.n == 0 || g->n < VLANES || g->b_col != 1 || g->prepacked) return 0;
     double whole = T_(work)(g->m, g->n, g->k, 0);
-    double parts = T_(work)(g->m, g->n - rest.n, g->k, 0) + T_(turned_work)(&rest);
+    double parts = T_(work)(g->m, g->n - rest.n, g->k, 0) + T_(transposed_work)(&rest);
     parts += NNL_GEMM_SPLIT_WORK;
-    bool serial = threads == 1 || whole < 2 * NNL_GEMM_SHARE_WORK;
+    bool serial = threads == 1 || whole < 2 * NNL_GEMM_THREAD_WORK;
     return serial && parts < NNL_GEMM_SPLIT_GAIN * whole ? rest.n : 0;
 }
 
@@ -300,15 +304,15 @@ static int64_t T_(extent)(int64_t rows, int64_t row, int64_t columns, int64_t co
     return ((rows - 1) * row + (columns - 1) * column + 1) * (int64_t)sizeof(real);
 }
 
-/* Columns of the panel that holds `columns` of a matrix packed before, and those after it. */
+/* Columns of the panel that holds `columns` of a prepacked matrix, and those after it. */
 static int64_t T_(packed_columns)(int64_t columns) {
     return T_(width_columns)(T_(tile_width)(NNL_GEMM_MR, columns, true, true));
 }
 
-/* Few terms go by thin.h, which reads rows in place; few columns may be turned. */
+/* A small k goes by small_k.inc, which reads rows in place; few columns may be transposed. */
 NNL_API int NNL_(gemm_packed_size)(int64_t k, int64_t n, int64_t *size) {
     if (!nnl_size_ok(k, n, 2 * sizeof(real))) return NNL_EINVAL;
-    const bool gains = k > NNL_GEMM_THIN_TERMS && n >= NR;
+    const bool gains = k > NNL_GEMM_SMALL_K && n >= NR;
     const int64_t rest = n % NR;
     *size = gains ? (n - rest + (rest ? T_(packed_columns)(rest) : 0)) * k : 0;
     return NNL_OK;
@@ -327,8 +331,8 @@ NNL_API int NNL_(gemm_pack)(int64_t k, int64_t n, const real *b, int64_t b_row, 
 
 int NNL_(gemm_and_sums)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row,
                         int64_t a_col, const real *b, int64_t b_row, int64_t b_col, real *c,
-                        int64_t c_row, const real *bias, const real *gate, real *sums, int mode,
-                        int activation, int threads) {
+                        int64_t c_row, const real *bias, const real *activation_output, real *sums,
+                        int mode, int activation, int threads) {
     if (!nnl_size_ok(m, n, sizeof(real)) || !nnl_size_ok(m, k, sizeof(real)) ||
         !nnl_size_ok(k, n, sizeof(real)) || threads < 1 || (bias && mode & NNL_ACCUMULATE) ||
         activation < NNL_IDENTITY || activation > NNL_TANH || (sums && mode & NNL_PACKED)) {
@@ -338,20 +342,20 @@ int NNL_(gemm_and_sums)(int64_t m, int64_t n, int64_t k, const real *a, int64_t 
     int64_t size = T_(extent)(m, c_row, n, 1), row_size = n * (int64_t)sizeof(real);
     int64_t a_size = T_(extent)(m, a_row, k, a_col), b_size = T_(extent)(k, b_row, n, b_col);
     if (nnl_overlap(c, size, a, a_size) || nnl_overlap(c, size, b, b_size) ||
-        nnl_overlap(c, size, bias, row_size) || nnl_overlap(c, size, gate, size) ||
+        nnl_overlap(c, size, bias, row_size) || nnl_overlap(c, size, activation_output, size) ||
         nnl_overlap(sums, row_size, a, a_size) || nnl_overlap(sums, row_size, b, b_size) ||
         nnl_overlap(sums, row_size, c, size)) {
         return NNL_EOVERLAP;
     }
-    bool gradient = gate || mode & NNL_GRADIENT;
+    bool gradient = activation_output || mode & NNL_GRADIENT;
     if (sums && m == 0) T_(add_column_sums)(k, n, b, b_row, sums, gradient);
     if (m == 0 || n == 0) return NNL_OK;
     T_(product) g = {.m = m, .n = n, .k = k, .c = c, .c_row = c_row, .bias = bias};
-    g.gate = gate;
+    g.activation_output = activation_output;
     g.sums = sums;
     g.a = a, g.a_row = a_row, g.a_col = a_col;
     g.b = b, g.b_row = b_row, g.b_col = b_col;
-    g.packed = mode & NNL_PACKED;
+    g.prepacked = mode & NNL_PACKED;
     g.accumulate = mode & NNL_ACCUMULATE;
     g.gradient = gradient;
     g.activation = activation;
@@ -363,7 +367,7 @@ int NNL_(gemm_and_sums)(int64_t m, int64_t n, int64_t k, const real *a, int64_t 
         last.b += g.n;
         last.c += g.n;
         if (bias) last.bias += g.n;
-        if (gate) last.gate += g.n;
+        if (activation_output) last.activation_output += g.n;
         if (sums) last.sums += g.n;
         int status = T_(compute)(&last, threads);
         if (status != NNL_OK) return status;
@@ -373,13 +377,14 @@ int NNL_(gemm_and_sums)(int64_t m, int64_t n, int64_t k, const real *a, int64_t 
 
 NNL_API int NNL_(gemm)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, int64_t a_col,
                        const real *b, int64_t b_row, int64_t b_col, real *c, int64_t c_row,
-                       const real *bias, const real *gate, int mode, int activation, int threads) {
-    return NNL_(gemm_and_sums)(m, n, k, a, a_row, a_col, b, b_row, b_col, c, c_row, bias, gate,
-                               NULL, mode, activation, threads);
+                       const real *bias, const real *activation_output, int mode, int activation,
+                       int threads) {
+    return NNL_(gemm_and_sums)(m, n, k, a, a_row, a_col, b, b_row, b_col, c, c_row, bias,
+                               activation_output, NULL, mode, activation, threads);
 }
 
 #undef NR
-#undef MC_SHARE
+#undef MC_L2
 #undef KC_SHORT
 #undef HALF
 #endif

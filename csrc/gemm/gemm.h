@@ -10,8 +10,8 @@
 #define NNL_DECLARE(real, name)                                                            \
     int name(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, int64_t a_col, \
              const real *b, int64_t b_row, int64_t b_col, real *c, int64_t c_row,          \
-             const real *bias, const real *gate, real *sums, int mode, int activation,     \
-             int threads)
+             const real *bias, const real *activation_output, real *sums, int mode,        \
+             int activation, int threads)
 NNL_DECLARE(float, nnl_gemm_and_sums_f32);
 NNL_DECLARE(double, nnl_gemm_and_sums_f64);
 #undef NNL_DECLARE

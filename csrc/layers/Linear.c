@@ -3,8 +3,8 @@
  * forward       y = x W + b, one chain per output that starts from the bias; then the activation
  * d-input       dx = dy W^T, and where x = act(z) also dz = dx act'(z), from x alone
  * d-parameters  dW += x^T (s dy),  db += s sum_i dy_i
- * All three products are gemm() with the strides of the factor exchanged where it is transposed; the
- * third takes db from the same pass over dy. */
+ * All three products are gemm() with the strides of the factor exchanged where it is transposed;
+ * the third takes db from the same pass over dy. */
 #ifndef NNL_GENERIC_PASS
 
 #include "core/base.h"
@@ -23,10 +23,11 @@ NNL_API int NNL_(Linear_updateOutput)(int64_t N, int64_t D, int64_t K, const rea
 }
 
 NNL_API int NNL_(Linear_updateGradInput)(int64_t N, int64_t D, int64_t K, const real *gradOutput,
-                                         real *gradInput, const real *weight, const real *gate,
-                                         int activation, int threads) {
-    return NNL_(gemm)(N, D, K, gradOutput, K, 1, weight, 1, K, gradInput, D, NULL, gate,
-                      NNL_GRADIENT, activation, threads);
+                                         real *gradInput, const real *weight,
+                                         const real *activation_output, int activation,
+                                         int threads) {
+    return NNL_(gemm)(N, D, K, gradOutput, K, 1, weight, 1, K, gradInput, D, NULL,
+                      activation_output, NNL_GRADIENT, activation, threads);
 }
 
 NNL_API int NNL_(Linear_accGradParameters)(int64_t N, int64_t D, int64_t K, const real *input,

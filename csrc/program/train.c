@@ -309,7 +309,7 @@ static int T_(train_batch)(nnl_training *t, nnl_sums *sums, const double *rate, 
         tuning.shape =
             nnl_tune_shape(b.N, (int64_t)T_(row_work)(p), p->count, sizeof(real), threads);
     }
-    if (!nnl_tune(&tuning, NNL_CHOICE_BATCH, 2, 1, true)) m.size = 1;
+    if (!nnl_tune(&tuning, NNL_CHOICE_BATCH_PARALLEL, 2, 1, true)) m.size = 1;
     t->shared = (int32_t)m.size;
     status = T_(learn)(t, &m, &b, sums, rate, threads);
     nnl_tune_end(&tuning, status == NNL_OK);

@@ -1,8 +1,8 @@
-"""Choices among ways with the same bits, which C makes by trying (csrc/core/autotune.h): whether it
-does, which ways are forced, and what was chosen.
+"""Choices among ways with the same bits, which C makes by timed trials (csrc/core/autotune.h):
+whether it does, which ways are forced, and what was chosen.
 
-`NNLITE_AUTOTUNE=0` leaves all choices to fixed rules; `NNLITE_AUTOTUNE=pack_a=1,terms=2` forces
-ways by their numbers wherever they exist, for measurements and tests.
+`NNLITE_AUTOTUNE=0` leaves all choices to fixed rules; `NNLITE_AUTOTUNE=pack_a=1,kc=2` forces ways
+by their numbers wherever they exist, for measurements and tests.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ VARIABLE = "NNLITE_AUTOTUNE"
 
 # The ways of each choice, in the order of their numbers; the choices in that of enum nnl_choice.
 WAYS = {
-    "transpose": ("as it is", "transposed"),
-    "parts": ("one", "one a thread", "one for two threads"),
-    "pack_a": ("in place", "packed"),
-    "pack_b": ("in place", "packed"),
-    "terms": ("few", "more", "most"),
-    "fetch": ("when packed", "beforehand"),
-    "batch": ("call by call", "rows shared"),
+    "transpose": ("as given", "transposed"),
+    "threads": ("one", "all", "half"),
+    "pack_a": ("unpacked", "packed"),
+    "pack_b": ("unpacked", "packed"),
+    "kc": ("short", "medium", "long"),
+    "prefetch": ("off", "on"),
+    "batch_parallel": ("off", "on"),
 }
 CHOICES = tuple(WAYS)
-_FLAGS = ("f64", "A by columns", "B by columns", "A off lines", "B off lines", "transposed",
-          "B packed before")  # fmt: skip
+_FLAGS = ("f64", "A column-major", "B column-major", "A unaligned", "B unaligned", "transposed",
+          "B prepacked")  # fmt: skip
 
 
 class Choice(NamedTuple):
@@ -34,16 +34,16 @@ class Choice(NamedTuple):
         name: of WAYS.
         shape: the class in words.
         threads: that the computation might use.
-        made: whether the trials are over.
+        decided: whether the trials are over.
         way: the number of the way that was quickest; None while trials go on, and where no other
-            way saved enough for the rule to give up the choice.
+            way saved enough to overrule the rule.
         costs: for each way the quickest trial relative to the quickest of all; None: not tried.
     """
 
     name: str
     shape: str
     threads: int
-    made: bool
+    decided: bool
     way: int | None
     costs: tuple[float | None, ...]
 
@@ -81,7 +81,7 @@ def parsed(text: str) -> tuple[bool, dict[str, int]]:
         if not way.isdecimal():
             raise ImportError(
                 f"{VARIABLE}={text!r}: expected 0 (fixed rules), 1 (try), or ways to force such as "
-                "pack_a=1,terms=2"
+                "pack_a=1,kc=2"
             )
         try:
             forced[name] = _way(VARIABLE, name, int(way))
@@ -100,41 +100,41 @@ def _way(operation: str, name: str, way: int) -> int:
 
 def choices(build: Any) -> Iterator[Choice]:
     """What a build has chosen so far, or is trying."""
-    made = build.ffi.new("nnl_choice_made *")
+    entry = build.ffi.new("nnl_tuned_choice *")
     index = 0
-    while build.common.tuned(index, made) == build.lib.NNL_OK:
+    while build.common.tuned(index, entry) == build.lib.NNL_OK:
         index += 1
-        if made.ways:
-            yield _choice(made)
+        if entry.ways:
+            yield _choice(entry)
 
 
-def _choice(made: Any) -> Choice:
-    name, costs = CHOICES[made.choice], [c or None for c in list(made.cost)[: made.ways]]
+def _choice(entry: Any) -> Choice:
+    name, costs = CHOICES[entry.choice], [c or None for c in list(entry.cost)[: entry.ways]]
     known = [c for c in costs if c is not None]
     least = min(known, default=1.0)
     return Choice(
-        name, _shape(name, made), made.threads, made.made > 0,
-        made.made - 2 if made.made > 1 else None,
+        name, _shape(name, entry), entry.threads, entry.decision > 0,
+        entry.decision - 2 if entry.decision > 1 else None,
         tuple([None if c is None else c / least for c in costs]),
     )  # fmt: skip
 
 
-def _shape(name: str, made: Any) -> str:
-    sizes = [1 << power for power in made.power]
-    if name == "batch":
+def _shape(name: str, entry: Any) -> str:
+    sizes = [1 << log2 for log2 in entry.log2_size]
+    if name == "batch_parallel":
         return "a step of {}.. rows, {}.. vector FMAs a row, {}.. calls".format(*sizes)
-    flags = [word for bit, word in enumerate(_FLAGS) if made.flags >> bit & 1]
+    flags = [word for bit, word in enumerate(_FLAGS) if entry.flags >> bit & 1]
     return ", ".join(["m {}.., n {}.., k {}..".format(*sizes), *flags])
 
 
-def report(found: Iterable[Choice]) -> str:
+def report(tuned: Iterable[Choice]) -> str:
     """The choices as lines of text."""
     lines = []
-    for c in sorted(found):
+    for c in sorted(tuned):
         ways = WAYS[c.name]
         costs = ", ".join(
             f"{ways[i]} {cost:.2f}" for i, cost in enumerate(c.costs) if cost is not None
         )
-        how = ways[c.way] if c.way is not None else "the rule's" if c.made else "trying"
+        how = ways[c.way] if c.way is not None else "the rule's" if c.decided else "trying"
         lines.append(f"{c.name}: {how} ({costs or 'no trial yet'}): {c.shape}, threads {c.threads}")
     return "\n".join(lines) or "nothing was chosen yet"

@@ -140,7 +140,7 @@ _autotune = autotune.Autotune("")
 
 
 def set_autotune(on: bool = True, **forced: int) -> None:
-    """Whether C makes choices by trying or by rules alone; and ways to force, by autotune.WAYS."""
+    """Whether C autotunes its choices or takes the rules; and ways to force, by autotune.WAYS."""
     _autotune.set(on, forced, _loaded.values())
 
 

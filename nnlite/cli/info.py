@@ -13,8 +13,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tuned",
         action="store_true",
-        help="also train three small networks for about a second, and show which ways to compute "
-        "were chosen by trying them",
+        help="also train three small networks for about a second, and show what autotuning chose "
+        "for their matrix products and threads",
     )
 
 
@@ -28,7 +28,8 @@ def run(args: argparse.Namespace) -> None:
         for batch, widths in NETWORKS:
             _exercise(batch, widths)
         print(
-            f"\nchosen by trying, quickest trials side by side:\n{autotune.report(native.tuned())}"
+            f"\nautotuned choices (best time of each way, relative):\n"
+            f"{autotune.report(native.tuned())}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Choices made by trying: no way changes a bit, and the tuner chooses as it says (on a clock of its
+"""Autotuned choices: no way changes a bit, and the tuner chooses as it says (on a clock of its
 own), within what it may lose."""
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from nnlite._core import autotune, native
 
 CSRC = Path(__file__).parents[2] / "csrc"
 FORCED = [{name: way} for name, ways in autotune.WAYS.items() for way in range(len(ways))]
-PACKED = [{"pack_a": a, "pack_b": b, "fetch": f} for a, b, f in pairs((0, 1), (0, 1), (0, 1))]
-TURNED = [{"transpose": t, "pack_a": p, "pack_b": p, "terms": 2} for t, p in pairs((0, 1), (0, 1))]
-WAYS = FORCED + PACKED + TURNED
+PACKED = [{"pack_a": a, "pack_b": b, "prefetch": f} for a, b, f in pairs((0, 1), (0, 1), (0, 1))]
+TRANSPOSED = [{"transpose": t, "pack_a": p, "pack_b": p, "kc": 2} for t, p in pairs((0, 1), (0, 1))]
+WAYS = FORCED + PACKED + TRANSPOSED
 
 
 def named(ways):
@@ -65,7 +65,7 @@ def test_no_way_changes_a_bit_across_blocks(dtype, ways, rng):
 
 
 @pytest.mark.parametrize("ways", WAYS, ids=named)
-def test_no_way_changes_gates_sums_and_packed_weights(ways, rng):
+def test_no_way_changes_epilogues_sums_and_packed_weights(ways, rng):
     """Backward of a layer: dx through an activation, dW with db from one pass; a frozen weight."""
     shape = (37, 45, 29)
     N, D, K = shape
@@ -77,9 +77,9 @@ def test_no_way_changes_gates_sums_and_packed_weights(ways, rng):
         at = native.pointer
         found = []
         for activation in ACTIVATIONS:
-            gate = native.NULL if activation == native.IDENTITY else at(x)
+            output = native.NULL if activation == native.IDENTITY else at(x)
             kernels.Linear_updateGradInput(
-                N, D, K, at(dy), at(dx), at(w), gate, activation, 3
+                N, D, K, at(dy), at(dx), at(w), output, activation, 3
             )  # fmt: skip
             found.append(dx.copy())
         kernels.Linear_accGradParameters(N, D, K, at(x), at(dy), at(dw), at(db), 1.0, 3)
@@ -119,7 +119,7 @@ print(digest.hexdigest())
 @pytest.mark.parametrize("threads", [1, *slow(2, 3)])
 def test_one_hash_on_off_and_with_every_way_forced(threads):
     program = f"import nnlite as nn; nn.set_num_threads({threads})\n{STEPS}"
-    settings = ["0", "1", "pack_a=1,pack_b=1,terms=0,fetch=0", *map(named, FORCED)]
+    settings = ["0", "1", "pack_a=1,pack_b=1,kc=0,prefetch=0", *map(named, FORCED)]
     if threads != 2:
         settings = settings[:3]
     found = {text: run_python(program, NNLITE_AUTOTUNE=text) for text in settings}
@@ -135,7 +135,7 @@ a = np.ones(({m}, {k}), np.float32); b = np.ones(({k}, {n}), np.float32)
 for call in range(3000):
     nn.functional.matmul(a, b)
     if call == 0: first = native.tuned()
-print(len(first), len(native.tuned()), all(c.made for c in native.tuned()),
+print(len(first), len(native.tuned()), all(c.decided for c in native.tuned()),
       sorted({{c.threads for c in native.tuned()}}))
 """
 
@@ -195,7 +195,7 @@ double nnl_seconds(void) { return now; }
 /* argv: rule, ways, seconds of each way, calls, whether complete; prints the way of each call. */
 int main(int argc, char **argv) {
     int rule = atoi(argv[1]), ways = atoi(argv[2]), calls = atoi(argv[6]), complete = atoi(argv[7]);
-    int choice = argc > 8 ? atoi(argv[8]) : NNL_CHOICE_TERMS;
+    int choice = argc > 8 ? atoi(argv[8]) : NNL_CHOICE_KC;
     double seconds[3] = {atof(argv[3]), atof(argv[4]), atof(argv[5])}, lost = 0;
     for (int i = 0; i < calls; i++) {
         nnl_tuning t = {.shape = nnl_tune_shape(100, 100, 100, 0, 1), .work = 1e4};
@@ -205,10 +205,10 @@ int main(int argc, char **argv) {
         nnl_tune_end(&t, complete);
         printf("%d", way);
     }
-    nnl_choice_made made;
+    nnl_tuned_choice tuned;
     int index = 0;
-    do { nnl_tuned(index++, &made); } while (!made.ways);
-    printf(" %d %.6f\n", made.made, lost);
+    do { nnl_tuned(index++, &tuned); } while (!tuned.ways);
+    printf(" %d %.6f\n", tuned.decision, lost);
     return 0;
 }
 """
@@ -276,7 +276,7 @@ def test_the_worth_of_threads_is_tried_again(tuner):
 @pytest.mark.parametrize("text, message", [
     ("2", "expected 0 .fixed rules., 1 .try., or ways to force such as pack_a=1"),
     ("pack_a", "expected 0"), ("pack_a=x", "expected 0"), ("speed=1", "'speed': expected one of"),
-    ("terms=3", "terms: expected a way below 3, got 3"),
+    ("kc=3", "kc: expected a way below 3, got 3"),
 ])  # fmt: skip
 def test_a_setting_that_means_nothing_is_told(text, message):
     with pytest.raises(ImportError, match=message):
@@ -286,7 +286,7 @@ def test_a_setting_that_means_nothing_is_told(text, message):
 def test_settings_in_words():
     assert autotune.parsed("") == autotune.parsed("1") == (True, {})
     assert autotune.parsed("0") == (False, {})
-    assert autotune.parsed("pack_a=1, terms=2") == (True, {"pack_a": 1, "terms": 2})
+    assert autotune.parsed("pack_a=1, kc=2") == (True, {"pack_a": 1, "kc": 2})
     run = run_python("import nnlite", NNLITE_AUTOTUNE="fast")
     assert run.returncode == 1 and "NNLITE_AUTOTUNE='fast'" in run.stderr
 
@@ -304,7 +304,7 @@ def test_info_prints_what_was_chosen():
     program = "import sys; sys.argv = ['nnlite', 'info', '--tuned']\n"
     program += "from nnlite.cli.main import main; main()"
     run = run_python(program)
-    assert run.returncode == 0 and "chosen by trying" in run.stdout, run
+    assert run.returncode == 0 and "autotuned choices" in run.stdout, run
     assert "threads 2" in run.stdout or "threads 1" in run.stdout
     run = run_python(program, NNLITE_AUTOTUNE="0")
     assert run.stdout.endswith("nothing was chosen yet\n"), run
@@ -313,11 +313,11 @@ def test_info_prints_what_was_chosen():
 def test_report():
     found = [
         autotune.Choice("pack_a", "m 64..", 2, True, 1, (1.5, 1.0)),
-        autotune.Choice("terms", "m 64..", 2, True, None, (1.0, 1.25, None)),
-        autotune.Choice("fetch", "m 64..", 1, False, None, (None, None)),
+        autotune.Choice("kc", "m 64..", 2, True, None, (1.0, 1.25, None)),
+        autotune.Choice("prefetch", "m 64..", 1, False, None, (None, None)),
     ]
     assert autotune.report(found).splitlines() == [
-        "fetch: trying (no trial yet): m 64.., threads 1",
-        "pack_a: packed (in place 1.50, packed 1.00): m 64.., threads 2",
-        "terms: the rule's (few 1.00, more 1.25): m 64.., threads 2",
+        "kc: the rule's (short 1.00, medium 1.25): m 64.., threads 2",
+        "pack_a: packed (unpacked 1.50, packed 1.00): m 64.., threads 2",
+        "prefetch: trying (no trial yet): m 64.., threads 1",
     ]

@@ -28,7 +28,7 @@ def seven_cores(monkeypatch):
 @pytest.fixture(autouse=True)
 def shared():
     """Where a batch can be shared it is."""
-    native.set_autotune(batch=1)
+    native.set_autotune(batch_parallel=1)
     yield
     native.set_autotune()
 

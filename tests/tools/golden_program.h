@@ -199,7 +199,7 @@ static uint64_t T_(run_steps)(int variant, int threads) {
     int64_t *target = indices(ROWS, OUT, 1);
     for (int i = 0; i < STEPS; i++) {
         /* the first steps by the shared way, which trials might find the slower one */
-        must(nnl_force_choice(NNL_CHOICE_BATCH, i < STEPS / 2 ? 1 : -1));
+        must(nnl_force_choice(NNL_CHOICE_BATCH_PARALLEL, i < STEPS / 2 ? 1 : -1));
         must(NNL_(Training_step)(t, ROWS, x, target, threads));
         if (threads > 1 && i == 0 && t->shared < 2) fail("the threads share no batch");
         h = hash_bytes(h, &t->last_loss, sizeof t->last_loss);
