@@ -119,11 +119,11 @@ def matmul(d: Draw, count: int, m: int, n: int, k: int) -> tuple:
 def gemm(d: Draw, m: int, n: int, k: int) -> tuple:
     a_strides, b_strides = d.pick((k, 1), (1, m)), d.pick((n, 1), (1, k))
     start, activation = d.pick("zero", "bias", "stored"), int(d.rng.integers(4))
-    gate = d.maybe(d.usual(m, n)) if activation else NULL
+    output = d.maybe(d.usual(m, n)) if activation else NULL
     return (
         m, n, k, d.input(m * k), *a_strides, d.input(k * n), *b_strides,
         InOut(d.reals(m, n)) if start == "stored" else Out((m, n)), n,
-        In(d.usual(n)) if start == "bias" else NULL, gate, int(start == "stored"), activation,
+        In(d.usual(n)) if start == "bias" else NULL, output, int(start == "stored"), activation,
     )  # fmt: skip
 
 

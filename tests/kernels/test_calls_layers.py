@@ -57,12 +57,12 @@ def test_products_with_bias_activation_and_derivative(dtype, activation, rng):
                 slots = {OUT: np.full((m, n), np.nan, dtype), A: a, B: b, C: bias}
                 out = one(isa, dtype, "GEMM", (1, 1, n, k), columns(slots), rows=m, **how)[0]
                 same_bytes(out, forward, f"{m} {n} {k} {isa}")
-                turned = {OUT: slots[OUT], A: np.array(a.T, order="C").T,
-                          B: np.array(b.T, order="C").T}  # fmt: skip
-                gate = {D: y} if activation else {}
+                transposed = {OUT: slots[OUT], A: np.array(a.T, order="C").T,
+                              B: np.array(b.T, order="C").T}  # fmt: skip
+                output = {D: y} if activation else {}
                 sizes, how = (1, m, n, k), {"flag": native.GRADIENT, "threads": threads}
                 how["activation"] = activation
-                out = one(isa, dtype, "GEMM", sizes, columns({**turned, **gate}), **how)[0]
+                out = one(isa, dtype, "GEMM", sizes, columns({**transposed, **output}), **how)[0]
                 same_bytes(out, backward, f"{m} {n} {k} {isa}, gradient")
 
 

@@ -51,7 +51,7 @@ def laid_out(matrix: np.ndarray, layout: str, pad: int) -> tuple[np.ndarray, int
 
 
 def gemm(
-    isa, a, b, bias=None, stored=None, gate=None, activation=0, layouts=("rows", "rows"), pad=0,
+    isa, a, b, bias=None, stored=None, output=None, activation=0, layouts=("rows", "rows"), pad=0,
     packed=False, **how,
 ) -> np.ndarray:  # fmt: skip
     """act(start + a b) by the kernel, over matrices whose rows lie `pad` apart; checks the gaps."""
@@ -60,8 +60,8 @@ def gemm(
     c = np.full((m, width), GAP, a.dtype)
     c[:, :n] = np.nan if stored is None else stored  # without accumulation c is never read
     flat = c.ravel()[: max((m - 1) * width + n, 0) if n else 0]
-    if gate is not None:
-        gate = laid_out(gate, "rows", pad)[0]
+    if output is not None:
+        output = laid_out(output, "rows", pad)[0]
     a_flat, a_row, a_col = laid_out(a, layouts[0], pad)
     b_flat, b_row, b_col = laid_out(b, layouts[1], pad)
     mode = native.ACCUMULATE if stored is not None else 0
@@ -70,7 +70,7 @@ def gemm(
         b_flat, b_row, b_col = pack(isa, b_flat, b_row, b_col, k, n), -9, -9
     (out,) = call(
         isa, a.dtype, "gemm", m, n, k, In(a_flat), a_row, a_col, In(b_flat), b_row, b_col,
-        InOut(flat), width, In(bias), In(gate), mode, activation, **how,
+        InOut(flat), width, In(bias), In(output), mode, activation, **how,
     )  # fmt: skip
     c.ravel()[: out.size] = out
     assert (c[:, n:] == GAP).all(), "wrote between the rows of c"
@@ -101,7 +101,7 @@ def started(start: str, bias: np.ndarray, stored: np.ndarray) -> dict[str, np.nd
 SHAPES = [(1, 1, 1), (1, 1, 40), (1, 37, 5), (2, 3, 4), (3, 70, 9), (5, 16, 17), (12, 32, 33)]
 SHAPES += [(13, 33, 6), (25, 9, 50), (31, 64, 2), (48, 15, 16)]
 LARGE = [(1, 1300, 450), (1300, 1, 450), (160, 70, 700), (7, 3100, 30), (290, 100, 40)]
-LARGE += [(20, 4091, 520)]  # rows of B 16 KiB apart: turned
+LARGE += [(20, 4091, 520)]  # rows of B 16 KiB apart: transposed
 LARGE += [(100, 400, 200)]  # panels that are packed and read once
 
 
@@ -313,15 +313,15 @@ DERIVATIVES = {
 @pytest.mark.parametrize("activation", DERIVATIVES)
 @pytest.mark.parametrize("isa", BUILDS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_gate_equals_the_derivative_kernel_after(isa, dtype, activation, rng):
+def test_an_activation_output_multiplies_by_the_derivative(isa, dtype, activation, rng):
     name, *scalars = DERIVATIVES[activation]
     for m, n, k in ((1, 1, 1), (3, 17, 5), (14, 70, 33), (32, 64, 900), (150, 40, 900)):
         a, b = operands(rng, dtype, m, n, k)[:2]
-        gate = rng.standard_normal((m, n)).astype(dtype)
+        output = rng.standard_normal((m, n)).astype(dtype)
         for layouts in (("rows", "rows"), ("rows", "columns"), ("columns", "rows")):
             dy = gemm(isa, a, b, layouts=layouts)
-            (after,) = call(isa, dtype, name, dy.size, In(gate), In(dy), Out(dy.shape), *scalars)
-            got = gemm(isa, a, b, gate=gate, activation=activation, layouts=layouts, pad=2)
+            (after,) = call(isa, dtype, name, dy.size, In(output), In(dy), Out(dy.shape), *scalars)
+            got = gemm(isa, a, b, output=output, activation=activation, layouts=layouts, pad=2)
             same_bytes(got, after, f"{m} {n} {k} {layouts}")
 
 

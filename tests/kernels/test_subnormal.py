@@ -134,7 +134,7 @@ def test_gradients_that_are_added_to(isa, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_inputs_gradients_and_forward_products(dtype, rng):
-    """dx is flushed, with a gate too; a forward product and a gemm of values keep what is below."""
+    """dx is flushed, through an activation too; forward products and a gemm of values are not."""
     for N, D, K in [(1, 1, 1), (5, 40, 3), (33, 17, 12), (64, 70, 40)]:
         dy, w = around(rng, (N, K), dtype), np.zeros((D, K), dtype)
         w[:, 0] = rng.choice([0.5, 1, 2], D)

@@ -145,20 +145,21 @@ static int T_(grad_op)(int activation) {
 }
 
 /* The gradient of a layer's input. A Linear above another one takes the derivative of that one's
- * activation with it, where `gates` says so. */
-static int32_t T_(input_grad)(T_(list) *l, const T_(layer) *s, int32_t grad, bool gates) {
-    int32_t made = T_(buffer)(l, s->in, sizeof(real));
+ * activation with it, where `epilogues` says so. */
+static int32_t T_(input_grad)(T_(list) *l, const T_(layer) *s, int32_t grad, bool epilogues) {
+    int32_t grad_input = T_(buffer)(l, s->in, sizeof(real));
     if (s->op == NNL_OP_GEMM) {
-        nnl_call *call = T_(linear_call)(l, s->out, s->in, made, grad, s->weight_buffer, true);
+        nnl_call *call =
+            T_(linear_call)(l, s->out, s->in, grad_input, grad, s->weight_buffer, true);
         call->flag = NNL_GRADIENT;
-        if (gates && s[-1].op == NNL_OP_GEMM && s[-1].activation) {
+        if (epilogues && s[-1].op == NNL_OP_GEMM && s[-1].activation) {
             call->slot[5].buffer = s->x;
             call->activation = s[-1].activation;
         }
     } else if (s->op == NNL_OP_DROPOUT) {
         nnl_call *forward = l->calls;
         while (forward->op != s->op || forward->purpose != s->purpose) forward++;
-        nnl_call *call = T_(row_call)(l, s->op, s->in, made, grad, -1);
+        nnl_call *call = T_(row_call)(l, s->op, s->in, grad_input, grad, -1);
         const nnl_slot slots[2] = {call->slot[0], call->slot[2]};
         *call = *forward;
         call->slot[0] = slots[0];
@@ -170,29 +171,29 @@ static int32_t T_(input_grad)(T_(list) *l, const T_(layer) *s, int32_t grad, boo
                  : s->op == NNL_OP_RELU        ? NNL_OP_RELU_GRAD
                  : s->op == NNL_OP_SIGMOID     ? NNL_OP_SIGMOID_GRAD
                                                : NNL_OP_TANH_GRAD;
-        T_(row_call)(l, op, s->in, made, s->y, grad);
+        T_(row_call)(l, op, s->in, grad_input, s->y, grad);
     }
-    return made;
+    return grad_input;
 }
 
 /* All gradients from that of the last output: by rows first, and then of the weights, which may be
- * updated early; or without `gates` layer by layer. */
+ * updated early; or without `epilogues` layer by layer. */
 static void T_(backward_calls)(T_(list) *l, const T_(layer) *layers, int count, int32_t grad,
-                               bool gates) {
+                               bool epilogues) {
     int32_t grads[8] = {0};
     for (int i = count - 1; i >= 0; i--) {
         const T_(layer) *s = &layers[i];
-        bool gated = gates && i + 1 < count && s[1].op == NNL_OP_GEMM;
-        if (s->op == NNL_OP_GEMM && s->activation && !gated) {
-            int32_t made = T_(buffer)(l, s->out, sizeof(real));
-            T_(row_call)(l, T_(grad_op)(s->activation), s->out, made, s->y, grad);
-            grad = made;
+        bool in_epilogue = epilogues && i + 1 < count && s[1].op == NNL_OP_GEMM;
+        if (s->op == NNL_OP_GEMM && s->activation && !in_epilogue) {
+            int32_t activation_grad = T_(buffer)(l, s->out, sizeof(real));
+            T_(row_call)(l, T_(grad_op)(s->activation), s->out, activation_grad, s->y, grad);
+            grad = activation_grad;
         }
         grads[i] = grad;
-        if (s->op == NNL_OP_GEMM && !gates) T_(weight_calls)(l, s, grad, false);
-        if (i > 0) grad = T_(input_grad)(l, s, grad, gates);
+        if (s->op == NNL_OP_GEMM && !epilogues) T_(weight_calls)(l, s, grad, false);
+        if (i > 0) grad = T_(input_grad)(l, s, grad, epilogues);
     }
-    for (int i = count - 1; gates && i >= 0; i--) {
+    for (int i = count - 1; epilogues && i >= 0; i--) {
         if (layers[i].op == NNL_OP_GEMM) T_(weight_calls)(l, &layers[i], grads[i], true);
     }
 }

@@ -9,7 +9,7 @@ typedef struct {
     int64_t pad;    /* extra elements between rows */
     int64_t apart;  /* elements of A and B lie this far apart, 1 for plain matrices */
     enum kind kind;
-    bool gated; /* multiplied by the activation's derivative */
+    bool derivative; /* multiplied by the activation's derivative */
 } T_(gemm_case);
 
 /* One more than the position of the last element of a matrix. */
@@ -45,10 +45,10 @@ static uint64_t T_(run_product)(uint64_t h, T_(gemm_case) s, uint32_t step, int 
     real *b = T_(in)(T_(extent)(s.k, b_row, s.n, b_col), s.kind, 3 * step + 1);
     real *c = s.start == 2 ? T_(inout)(c_size, s.kind, 3 * step + 2) : T_(out)(c_size);
     real *bias = s.start == 1 ? T_(in)(s.n, s.kind, 3 * step + 2) : NULL;
-    real *gate = s.gated ? T_(in)(c_size, s.kind, 3 * step + 4) : NULL;
-    must(NNL_(gemm)(s.m, s.n, s.k, a, a_row, a_col, b, b_row, b_col, c, c_row, bias, gate,
-                    s.start == 2, s.activation, threads));
-    if (s.start == 0 && !s.gated && s.kind == PLAIN) {
+    real *activation_output = s.derivative ? T_(in)(c_size, s.kind, 3 * step + 4) : NULL;
+    must(NNL_(gemm)(s.m, s.n, s.k, a, a_row, a_col, b, b_row, b_col, c, c_row, bias,
+                    activation_output, s.start == 2, s.activation, threads));
+    if (s.start == 0 && !s.derivative && s.kind == PLAIN) {
         T_(check_packed)(s, a, a_row, a_col, b, b_row, b_col, c, threads);
     }
     return T_(hash)(h, c, c_size);
@@ -132,7 +132,7 @@ static uint64_t T_(run_gemm_activation)(int variant, int threads) {
             s.b_transposed = (int)step / 2 % 2;
             s.start = start;
             s.activation = variant % 4;
-            s.gated = variant / 4;
+            s.derivative = variant / 4;
             s.kind = kinds[step % 4];
             h = T_(run_product)(h, s, step, threads);
         }
@@ -159,7 +159,7 @@ static uint64_t T_(run_gemm_special)(int variant, int threads) {
 
 /* d-input through a layer and the activation before it, in one kernel and in two: the same bytes;
  * variant: enum nnl_activation. */
-static uint64_t T_(run_linear_gated)(int variant, int threads) {
+static uint64_t T_(run_linear_derivative)(int variant, int threads) {
     static const int64_t shapes[][3] = {{1, 1, 1},   {1, 64, 10},  {5, 17, 33},    {33, 100, 10},
                                         {64, 64, 1}, {3, 257, 17}, {128, 200, 30}, {130, 10, 500}};
     uint64_t h = HASH_START;
@@ -246,9 +246,9 @@ static const group T_(gemm_groups)[] = {
     {"roofline_gemm", T_(run_roofline_gemm), 0},
     {"Linear_updateOutput", T_(run_linear), 0},
     {"Linear_updateGradInput", T_(run_linear), 1},
-    {"Linear_updateGradInput relu", T_(run_linear_gated), NNL_RELU},
-    {"Linear_updateGradInput sigmoid", T_(run_linear_gated), NNL_SIGMOID},
-    {"Linear_updateGradInput tanh", T_(run_linear_gated), NNL_TANH},
+    {"Linear_updateGradInput relu", T_(run_linear_derivative), NNL_RELU},
+    {"Linear_updateGradInput sigmoid", T_(run_linear_derivative), NNL_SIGMOID},
+    {"Linear_updateGradInput tanh", T_(run_linear_derivative), NNL_TANH},
     {"Linear_accGradParameters", T_(run_linear), 2},
 };
 

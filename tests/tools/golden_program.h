@@ -43,7 +43,7 @@ static void T_(append)(T_(machine) *m, int op, int activation, int64_t inputs, i
 
 /* Writes the programs of a step and, with `held`, of the output and of the loss alone. */
 static void T_(record)(T_(machine) *m, int loss, int64_t batch, double smoothing,
-                       int64_t ignore_index, bool weights, bool gates, bool held) {
+                       int64_t ignore_index, bool weights, bool epilogues, bool held) {
     nnl_training *t = &m->training;
     int64_t D = m->layers[0].in, K = m->layers[m->count - 1].out, unit = sizeof(real);
     int64_t target_bytes = loss == NNL_OP_MSE ? K * unit : 8;
@@ -60,10 +60,10 @@ static void T_(record)(T_(machine) *m, int loss, int64_t batch, double smoothing
         l->p.mark = l->p.count;
         call->number = smoothing;
         call->integer = ignore_index;
-        if (i == 0) T_(backward_calls)(l, m->layers, m->count, call->slot[1].buffer, gates);
+        if (i == 0) T_(backward_calls)(l, m->layers, m->count, call->slot[1].buffer, epilogues);
     }
     m->step = lists[0];
-    if (gates) m->step->p.room = m->step->room;
+    if (epilogues) m->step->p.room = m->step->room;
     t->batch = batch;
     t->program_count = 1;
     t->programs = &m->step->p;
