@@ -1,4 +1,5 @@
-"""Looks for weights and optimiser states that are no longer finite: one pass over each array."""
+"""Looks for weights and optimiser states that are no longer finite, one pass over each array, and
+for the gradient that may have made them so."""
 
 from __future__ import annotations
 
@@ -36,6 +37,16 @@ def not_finite(model: Module, optimizer: Optimizer | None) -> str | None:
     for name in states if not found else ():
         found = found or _state(model, optimizer, name)
     return found or None
+
+
+def largest_gradient(model: Module) -> tuple[str, float]:
+    """(name, size) of the parameter with the largest gradient; NaN counts as largest."""
+    sizes = [
+        (name, float(np.abs(p.grad).max(initial=0)))
+        for name, p in model.named_parameters()
+        if p.requires_grad
+    ]
+    return max(sizes, key=lambda item: (np.isnan(item[1]), item[1]))
 
 
 def _described(what: str, array: np.ndarray) -> str:

@@ -2,7 +2,7 @@
 
 The batches of a slice run without Python in between (one C call where there is a program). A slice
 ends where something is due: a callback, a checkpoint, the end of the epoch, or SLICE_SECONDS, so
-that Ctrl-C is answered between two batches; a batch that takes longer is stopped (interrupts.py).
+that Ctrl-C is answered between two batches; a batch that takes longer is stopped (_interrupts.py).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from . import _side_by_side as side_by_side
 from ._dataset import Dataset
 from ._eager import Eager
 from ._epochs import EpochRun, run_alone
-from ._finite import ADVICE, not_finite
+from ._finite import ADVICE, largest_gradient, not_finite
 from ._interrupts import Interrupts
 from ._position import Position
 from ._progress import Progress
@@ -323,7 +323,7 @@ class Fit:
         raise FloatingPointError(f"fit: {where}, {found}; {self._largest()}. {ADVICE}")
 
     def _largest(self) -> str:
-        name, size = self.trainer.largest_gradient()
+        name, size = largest_gradient(self.trainer.model)
         return f"the largest gradient is {size:.3g}, of {name}"
 
     def not_finite(self, error: NotFiniteError) -> NoReturn:

@@ -20,7 +20,9 @@ from ._epochs import EpochRun
 from ._fit import Fit, Plan
 from ._interrupts import Interrupts
 from ._progress import Progress
+from ._resume import begin
 from ._rows import Rows
+from ._settings import schedule_of, stopping_of
 from .history import History
 from .trainer import Trainer
 
@@ -121,10 +123,10 @@ def fit_many(
                 raise ValueError("fit_many: pass validation_data or pairs in folds, not both")
             data.hold_out(validation_data, 0.0, 0)
         plan = Plan(
-            data, batch_size, bool(shuffle), trainer.checked_schedule(planned[number]), (),
-            _callbacks.resolve(_stopping(trainer, early_stopping, data)), False,
+            data, batch_size, bool(shuffle), schedule_of(planned[number], trainer.optimizer), (),
+            _callbacks.resolve(_stopping(early_stopping, data)), False,
         )  # fmt: skip
-        fits.append(Fit(trainer, plan, trainer.begin(plan, epochs, False)))
+        fits.append(Fit(trainer, plan, begin(trainer, plan, epochs, False)))
     return _run(fits, bool(verbose))
 
 
@@ -158,11 +160,11 @@ def _index(part: Any, data: Dataset, number: int) -> np.ndarray:
     return np.ascontiguousarray(found, np.int64)
 
 
-def _stopping(trainer: Trainer, wanted: Any, data: Dataset) -> list[Any]:
+def _stopping(wanted: Any, data: Dataset) -> list[Any]:
     """An EarlyStopping of the network's own."""
     if wanted is None or wanted is False:
         return []
-    return [copy.deepcopy(trainer.checked_stopping(wanted, data.held_out is not None))]
+    return [copy.deepcopy(stopping_of(wanted, data.held_out is not None))]
 
 
 def _run(fits: list[Fit], verbose: bool) -> list[History]:

@@ -17,39 +17,22 @@ from ..data._source import MEMORY_BUDGET
 from ..nn.losses import Loss
 from ..nn.module import Module, converted
 from ..nn.parameter import Structure
-from ..optim import LBFGS, Optimizer, Schedule
+from ..optim import Optimizer
 from ..program.train import Program, compiled
 from . import callbacks as _callbacks
 from ._dataset import Dataset
 from ._eager import Eager, train_batch
+from ._finite import largest_gradient
 from ._fit import Fit, Plan
 from ._inputs import Inputs
-from ._losses import FunctionLoss, as_loss, warn_of_twice
+from ._losses import as_loss, warn_of_twice
 from ._measure import measure, resolved, values_of
-from ._position import EPOCHS, LARGEST, Position
+from ._memory import memory
+from ._position import Position
+from ._resume import begin, state_of, take_state
 from ._rows import NotFiniteError, Rows, Sums
+from ._settings import require_held, require_parts, require_unfrozen, schedule_of, stopping_of
 from .history import History
-
-
-def _require_parts(model: Any, optimizer: Any) -> None:
-    """Raises unless this is a model and an optimiser of the model."""
-    for name, value, kind in (("model", model, Module), ("optimizer", optimizer, Optimizer)):
-        if not isinstance(value, kind):
-            made = f"; pass {value.__name__}(...), not the class" if isinstance(value, type) else ""
-            raise TypeError(
-                f"Trainer: {name}: expected {kind.__name__}, got {check.describe(value)}{made}"
-            )
-    if isinstance(optimizer, LBFGS):
-        raise TypeError(
-            "Trainer: optimizer: LBFGS computes the loss several times in a step, over all "
-            "rows; call optimizer.step(closure) as its docstring shows, or take another one"
-        )
-    own = {id(p) for p in model.parameters()}
-    if not any(id(p) in own for p in optimizer.parameters):
-        raise ValueError(
-            "Trainer: optimizer: none of its parameters belongs to the model; "
-            "make it from model.parameters()"
-        )
 
 
 class Trainer:
@@ -102,7 +85,7 @@ class Trainer:
         checkpoint: str | os.PathLike[str] | None = None,
         every: int | None = None,
     ) -> None:
-        _require_parts(model, optimizer)
+        require_parts(model, optimizer)
         loss = as_loss("Trainer", loss)
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self._warned = warn_of_twice(model, loss)
@@ -127,7 +110,7 @@ class Trainer:
         if replaces:
             value = as_loss("Trainer", value) if name == "loss" else value
             parts = {"model": self.model, "optimizer": self.optimizer}
-            _require_parts(**parts | ({} if name == "loss" else {name: value}))
+            require_parts(**parts | ({} if name == "loss" else {name: value}))
         super().__setattr__(name, value)
         if replaces:
             vars(self)["_warned"] = self._warned or warn_of_twice(self.model, self.loss)
@@ -194,7 +177,7 @@ class Trainer:
         rows = self.inputs.rows("train_step", x, y, sample_weight)
         if len(rows.x) == 0:
             raise ValueError("train_step: x has 0 rows; pass at least one")
-        self._require_trained("train_step")
+        self.require_trained("train_step")
         x = rows.x if isinstance(rows.x, np.ndarray) else rows.x[:]  # sparse rows become dense
         rows = Rows(converted(x, self.optimizer.dtype), rows.y, rows.weight)
         runner = self.runner(rows, len(rows.x), "step")
@@ -204,7 +187,7 @@ class Trainer:
                 return float(runner.last_loss)
             return train_batch(self.model, self.loss, self.optimizer, rows)[0]
         except NotFiniteError as error:
-            name, size = self.largest_gradient()
+            name, size = largest_gradient(self.model)
             raise FloatingPointError(
                 f"train_step: the loss is {error.loss}; the largest gradient is {size:.3g}, of "
                 f"{name}. No parameter has changed. Lower the learning rate, clip gradients, or "
@@ -319,42 +302,29 @@ class Trainer:
         data.hold_out(validation_data, validation_split, self.seed)
         wanted = list(_callbacks.resolve(callbacks))
         if early_stopping is not None and early_stopping is not False:
-            wanted.append(self.checked_stopping(early_stopping, data.held_out is not None))
+            wanted.append(stopping_of(early_stopping, data.held_out is not None))
         plan = Plan(
-            data, batch_size, bool(shuffle), self.checked_schedule(schedule),
+            data, batch_size, bool(shuffle), schedule_of(schedule, self.optimizer),
             resolved(metrics, self.loss), _callbacks.resolve(wanted),
             bool(verbose),
         )  # fmt: skip
         with self._alone("fit"):
-            position = self.begin(plan, epochs, resume)
+            position = begin(self, plan, epochs, resume)
             self._position, self.stop, self._fits = position, False, True
             try:
                 return Fit(self, plan, position).run()
             finally:
                 self._fits = False
 
-    # Checks of settings, for fit and fit_many.
+    # What is trained.
 
-    def _require_trained(self, operation: str) -> None:
-        """Raises where every parameter of the optimiser is frozen."""
-        if not any(p.requires_grad for p in self.optimizer.parameters):
-            raise ValueError(
-                f"{operation}: every parameter of the optimiser is frozen: nothing to train; set "
-                "requires_grad = True, or call model.requires_grad_(True)"
-            )
-        if self._structure is Structure.token:
-            return
-        token = Structure.token
-        self.optimizer._require_held()
-        known = {id(p) for p in (*self.optimizer.parameters, *self._left_out)}
-        for name, p in self.model.named_parameters():
-            if p.requires_grad and id(p) not in known:
-                raise ValueError(
-                    f"{operation}: the model got the parameter {name} after the trainer was made, "
-                    "and the optimiser does not have it; make the optimiser anew from "
-                    "model.parameters(), trainer.optimizer = ..., or set its requires_grad = False"
-                )
-        self._structure = token
+    def require_trained(self, operation: str) -> None:
+        """Raises where every parameter is frozen, or the optimiser lacks one of the model."""
+        require_unfrozen(operation, self.optimizer)
+        if self._structure is not Structure.token:
+            token = Structure.token
+            require_held(operation, self.model, self.optimizer, self._left_out)
+            self._structure = token
 
     def _note_parameters(self) -> None:
         """Takes the model's parameters that the optimiser does not have now as meant to stay."""
@@ -362,118 +332,16 @@ class Trainer:
         found = [p for p in self.model.parameters() if id(p) not in own]
         vars(self).update(_left_out=found, _structure=None)
 
-    def checked_stopping(self, wanted: Any, validates: bool) -> Any:
-        """An EarlyStopping, from one or from its patience."""
-        if isinstance(wanted, _callbacks.EarlyStopping):
-            return wanted
-        if wanted is True:
-            raise TypeError(
-                "fit: early_stopping: expected a number of epochs or an EarlyStopping, got True; "
-                "pass the epochs without improvement to wait for, such as 10"
-            )
-        patience = check.size("fit", "early_stopping", wanted)
-        return _callbacks.EarlyStopping("val_loss" if validates else "loss", patience)
-
-    def checked_schedule(self, schedule: Any) -> Any:
-        """A schedule over this optimiser, or None."""
-        if schedule is None:
-            return None
-        if not isinstance(schedule, Schedule):
-            raise TypeError(
-                "fit: schedule: expected a schedule of nnlite.optim, "
-                f"got {check.describe(schedule)}"
-            )
-        if schedule.optimizer is not self.optimizer:
-            raise ValueError(
-                "fit: schedule: it belongs to another optimiser; make it from trainer.optimizer"
-            )
-        return schedule
-
-    # Going on.
-
-    def begin(self, plan: Plan, epochs: int, resume: bool) -> Position:
-        """A new position; or that of the interrupted fit, whose states are taken over."""
-        self._require_trained("fit")
-        if self.checkpoint is not None and isinstance(self.loss, FunctionLoss):
-            self.loss.config()  # raises: better now than at the first save
-        settings = {
-            "batch_size": plan.batch_size, "shuffle": plan.shuffle,
-            "data": plan.data.source.signature(plan.batch_size),
-        }  # fmt: skip
-        attached = {"schedule": plan.schedule} if plan.schedule is not None else {}
-        attached["callbacks"] = plan.callbacks
-        attached |= {f"metric{i}": metric for i, metric in enumerate(plan.metrics)}
-        attached = {k: part for k, part in attached.items() if hasattr(part, "state_dict")}
-
-        def accept() -> None:
-            self._require_resumable(settings, attached, plan)
-            for name, part in attached.items() if self._position is not None else ():
-                if self._attached.get(name) is not part and name in self._attached:
-                    _take_state(name, part, self._attached[name])
-
-        if resume and self.checkpoint is not None and os.path.exists(self.checkpoint):
-            from ..checkpoint.save_load import restore_if
-
-            restore_if(self.checkpoint, self.model, self.optimizer, self, accept)
-        elif resume:
-            accept()
-        position = self._position if resume else None
-        if position is not None:
-            position.epochs = epochs
-        self._attached = attached
-        return position or Position(self.epoch, epochs, settings)
-
-    def _require_resumable(
-        self, settings: dict[str, Any], attached: dict[str, Any], plan: Plan
-    ) -> None:
-        """Refuses other settings than those of the interrupted fit, where there was one."""
-        wrong = [] if self._position is None else self._position.differences(settings)
-        if wrong:
-            raise ValueError(
-                f"fit: resume: the interrupted fit had other settings: {'; '.join(wrong)}; "
-                "pass the same, or resume=False to begin a new fit"
-            )
-        rows, at = plan.data.rows, self._position
-        batches = None if rows is None else -(-rows // plan.batch_size)
-        if at is not None and batches is not None and at.batch > batches:
-            from ..checkpoint.save_load import CheckpointError
-
-            raise CheckpointError(
-                f"fit: resume: it stands at batch {at.batch}, an epoch has {batches}"
-            )
-        if self._position is not None and "schedule" in self._attached.keys() - attached:
-            raise ValueError(
-                "fit: resume: the interrupted fit had a schedule; pass the same one, made from "
-                "trainer.optimizer, or resume=False to begin a new fit"
-            )
+    # Saving.
 
     def state_dict(self) -> dict[str, Any]:
         """All that going on exactly needs beside model and optimiser; numbers, texts and arrays in
         nested dicts and lists."""
-        attached = {
-            name: part if isinstance(part, dict) else part.state_dict()
-            for name, part in self._attached.items()
-        }
-        position = self._position
-        return {
-            "seed": self.seed, "epoch": self.epoch, "steps": self.steps, "every": self.every,
-            "position": None if position is None else position.state(), "attached": attached,
-        }  # fmt: skip
+        return state_of(self)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes over what `state_dict` gave."""
-        position = state["position"]
-        made = None if position is None else Position.of(position)
-        seed = check_seed("Trainer", "seed", state["seed"])
-        epoch = check.size("Trainer", "epoch", state["epoch"], 0, EPOCHS)
-        steps = check.size("Trainer", "steps", state["steps"], 0, LARGEST)
-        if state["every"] is not None:  # kept to be looked at
-            check.size("Trainer", "every", state["every"], 1, LARGEST)
-        attached = dict(state["attached"])
-        if not all(isinstance(part, dict) for part in attached.values()):
-            raise TypeError("Trainer.load_state_dict: attached: expected a dict for each part")
-        self.seed, self.epoch, self.steps = seed, epoch, steps
-        self._position, self._attached = made, attached
+        take_state(self, state)
 
     def save_checkpoint(self) -> None:
         """Saves to `checkpoint`, where there is one."""
@@ -530,36 +398,8 @@ class Trainer:
             (and their gradients), gathered batch; and total. Kernels need besides at most a few
             hundred kilobytes for each thread.
         """
-        program = self._programs.get("fit")
         size = check.size("memory", "batch_size", batch_size) if batch_size else 0
-        if program is None or (size and size != program.batch):
-            program = self._recorded_for(size or 32)
-        values = sum(p.data.nbytes for p in self.model.parameters())
-        found = {"parameters": values, "gradients": values}
-        found["optimizer"] = sum(array.nbytes for array in self.optimizer.state.values())
-        if program is not None:
-            found |= program.nbytes
-        return found | {"total": sum(found.values())}
-
-    def _recorded_for(self, batch: int) -> Program | None:
-        """A program for rows of the model's width, with targets as its loss takes first."""
-        widths = (getattr(module, "in_features", 0) for module in self.model.modules())
-        width = next((width for width in widths if width), 0)
-        if not width:
-            return None
-        x = np.zeros((1, width), self.optimizer.dtype)
-        output = self.inputs.example(x)
-        y = np.zeros(1, np.int64) if self.loss.classifies else output
-        return compiled(self.model, self.loss, self.optimizer, Rows(x, y), batch, y.ndim == 1)
-
-    def largest_gradient(self) -> tuple[str, float]:
-        """(name, size) of the parameter with the largest gradient; NaN counts as largest."""
-        sizes = [
-            (name, float(np.abs(p.grad).max(initial=0)))
-            for name, p in self.model.named_parameters()
-            if p.requires_grad
-        ]
-        return max(sizes, key=lambda item: (np.isnan(item[1]), item[1]))
+        return memory(self, self._programs.get("fit"), size)
 
 
 def _in_use(operation: str) -> RuntimeError:
@@ -567,18 +407,3 @@ def _in_use(operation: str) -> RuntimeError:
         f"{operation}: another thread trains with this Trainer; give each thread a model, an "
         "optimiser and a Trainer of its own (copy.deepcopy(model)), or let one wait for the other"
     )
-
-
-def _take_state(name: str, part: Any, old: Any) -> None:
-    """Gives a schedule, the callbacks or a metric the state of its forerunner, or of a file."""
-    if not isinstance(old, dict):
-        part.load_state_dict(old.state_dict())
-        return
-    try:
-        part.load_state_dict(old)
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        from ..checkpoint.save_load import CheckpointError
-
-        raise CheckpointError(
-            f"fit: resume: the state of {name} is none: {type(error).__name__}: {error}"
-        ) from error
