@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..autograd.tape import Tape, located
 from ..nn._steps import is_own_layer
 from ..nn.module import Module
-from .tape import Tape, located
 from .watch import CHANGES
 
 _HOLDERS = (list, dict, set, deque, bytearray)

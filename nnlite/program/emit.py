@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ..autograd.node import Unsupported
-from .tape import Rows
+from .unify import Rows
 from .values import INTEGER, MASK, REAL, Buffer, Value, is_packed, packed_strides
 
 AXES = 4  # of a call in C

@@ -18,12 +18,12 @@ from ..autograd.engine import run as run_backward
 from ..autograd.node import GRAD, RECORD, TRACED, Leaf, Node, Unsupported, state
 from ..autograd.operands import as_tensor, on_graph
 from ..autograd.operation import Operation
+from ..autograd.tape import recording
 from ..autograd.tensor import Tensor, wrap
 from .emit import KIND_OF
 from .lower import Lowering
 from .rewrite import rewritten
 from .run import Memory, Program, live
-from .tape import recording
 from .values import Buffer, Value
 from .watch import Watch
 

@@ -15,8 +15,9 @@ import numpy as np
 from .._core import native
 from ..autograd.node import Unsupported
 from ..autograd.ops.shaping import axis_groups
+from ..autograd.tape import Counter, Entry, located
 from .emit import Emitter
-from .tape import Counter, Entry, Rows, located
+from .unify import Rows
 from .values import MASK, REAL, Buffer, Value, is_packed, packed_strides
 
 

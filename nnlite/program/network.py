@@ -17,6 +17,7 @@ from .._core.config import available_cores
 from ..autograd.engine import run as run_backward
 from ..autograd.node import RECORD, TRACED, Node, Unsupported, state
 from ..autograd.operands import as_tensor, on_graph
+from ..autograd.tape import Tape, located, recording
 from ..autograd.tensor import Tensor, wrap
 from ..nn._graph import calls_alone
 from ..nn._steps import is_own_layer
@@ -27,7 +28,7 @@ from .emit import KIND_OF, OUT, OUT2, Call
 from .lower import Lowering
 from .rewrite import ordered, rewritten
 from .run import Memory, Program, live
-from .tape import Rows, Tape, Unifier, located, recording
+from .unify import Rows, Unifier
 from .values import Buffer, Value, is_packed
 from .watch import Watch
 

@@ -20,9 +20,9 @@ from ..nn.losses import Loss
 from ..nn.module import PREDICT_ROWS, Module
 from ..nn.parameter import aligned_zeros
 from ..optim import Optimizer
-from ..train import _side_by_side as side_by_side
-from ..train._rows import NotFiniteError, Rows, Sums, ignored
+from . import launch
 from .network import Forward, Measure, Step
+from .rows import NotFiniteError, Rows, Sums, ignored
 
 _from_buffer = native.from_buffer
 
@@ -281,9 +281,9 @@ class Program:
     def run_prepared(self) -> int:
         """Trains on the prepared batches; the status, for `require`."""
         try:
-            if side_by_side.alone():
+            if launch.alone():
                 return int(self._kernels.Training_run(1, self._list, _State.threads))
-            side_by_side.train([self])
+            launch.train([self])
             return self.status
         finally:
             self.settle()

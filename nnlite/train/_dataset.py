@@ -11,9 +11,9 @@ from .._core import check
 from ..data import train_test_split
 from ..data._source import ArraySource, source
 from ..data.sparse import rows_at
+from ..program.rows import Rows
 from ._inputs import Inputs, class_weights
 from ._losses import is_open
-from ._rows import Rows
 
 
 class Dataset:

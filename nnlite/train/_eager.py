@@ -12,8 +12,8 @@ from ..nn.dropout import Dropout
 from ..nn.losses import Loss
 from ..nn.module import Module, converted, shares_parameters
 from ..optim import Optimizer
+from ..program.rows import NotFiniteError, Rows, Sums, class_counts, ignored
 from . import _losses
-from ._rows import NotFiniteError, Rows, Sums, class_counts, ignored
 
 
 @native.in_standard_mode

@@ -8,8 +8,8 @@ import numpy as np
 
 from .._core import native
 from ..data import permutation
+from ..program.rows import NotFiniteError, Rows
 from ..program.train import Program
-from ._rows import NotFiniteError, Rows
 from ._stopping import StoppingRule
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ import numpy as np
 
 from .._core import native
 from ..data import permutation
+from ..program.rows import NotFiniteError, Rows, Sums
 from ..program.train import Program
 from . import _side_by_side as side_by_side
 from ._dataset import Dataset
@@ -24,7 +25,6 @@ from ._finite import ADVICE, largest_gradient, not_finite
 from ._interrupts import Interrupts
 from ._position import Position
 from ._progress import Progress
-from ._rows import NotFiniteError, Rows, Sums
 from ._stopping import rule_of
 from .callbacks import Callbacks
 from .history import History

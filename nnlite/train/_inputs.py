@@ -11,8 +11,8 @@ from .._core import check
 from ..data.sparse import SparseRows, is_sparse
 from ..nn.losses import Loss
 from ..nn.module import Module, converted, rows_of
+from ..program.rows import Rows, ignored
 from ._losses import is_open, takes_weights
-from ._rows import Rows, ignored
 
 
 class Inputs:

@@ -28,7 +28,7 @@ from ..nn.linear import Linear
 from ..nn.losses import Loss, NLLLoss, SoftmaxCE
 from ..nn.module import Module
 from ..nn.sequential import Sequential
-from ._rows import Rows
+from ..program.rows import Rows
 
 
 class Outcome(NamedTuple):

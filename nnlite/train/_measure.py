@@ -11,9 +11,9 @@ from .._core import check
 from ..metrics import resolve
 from ..nn.losses import Loss
 from ..nn.module import PREDICT_ROWS, Module, converted
+from ..program.rows import Rows, Sums, ignored
 from . import _losses
 from ._eager import add_batch
-from ._rows import Rows, Sums, ignored
 
 
 def measure(

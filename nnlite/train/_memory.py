@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..program.rows import Rows
 from ..program.train import Program, compiled
-from ._rows import Rows
 
 if TYPE_CHECKING:
     from .trainer import Trainer

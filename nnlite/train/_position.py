@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from .._core import check
-from ._rows import Sums
+from ..program.rows import Sums
 from .history import History
 
 LARGEST = 2**53  # batches and rows that a file may claim

@@ -16,8 +16,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .._core import native
-from .._core.config import _State
+from ..program.launch import alone, here, launch, train
 from ._interrupts import Interrupts
+
+__all__ = ["Member", "alone", "behind", "clock", "run", "train"]
 
 WARNINGS = ("filters", "showwarning", "_showwarnmsg_impl")  # that warnings.catch_warnings replaces
 
@@ -26,36 +28,16 @@ class _Cancelled(BaseException):
     """Ends a function that is not needed any more; no `except Exception` of it sees this."""
 
 
-class _Thread(threading.local):
-    member: Member | None = None
-
-
-_here = _Thread()
-
-
-def alone() -> bool:
-    """Whether this thread runs no function of `run`."""
-    return _here.member is None
-
-
-def train(programs: Sequence[Any]) -> None:
-    """Runs prepared Programs, together with those of the other functions, where there are any."""
-    if _here.member is not None:
-        _here.member.train(programs)
-    else:
-        _call(programs, _State.threads)
-
-
 def clock() -> float:
     """Seconds on a clock that counts, while others train too, only what this function's networks
     take of the threads' time."""
-    member = _here.member
+    member = here.member
     return time.perf_counter() - (member.behind if member is not None else 0.0)
 
 
 def behind() -> float:
     """Seconds by which `clock` is behind, since this function began."""
-    return _here.member.behind if _here.member is not None else 0.0
+    return here.member.behind if here.member is not None else 0.0
 
 
 def run(functions: Sequence[Callable[[], Any]], threads: int, most: int) -> list[Any]:
@@ -70,7 +52,7 @@ def run(functions: Sequence[Callable[[], Any]], threads: int, most: int) -> list
     """
     members = [Member(function) for function in functions]
     waiting, active = members[::-1], members[:0]
-    outside = _here.member  # where this run is a part of another one, it trains with that
+    outside = here.member  # where this run is a part of another one, it trains with that
     try:
         with Interrupts() as interrupts:
             while waiting or active:
@@ -101,18 +83,12 @@ def _train(members: Sequence[Member], threads: int, outside: Member | None) -> N
     if outside is not None and programs:
         outside.train(programs)
     else:
-        _call(programs, threads)
+        launch(programs, threads)
     seconds = (clock() - start) * min(threads, max(len(programs), 1))
     whole = sum(map(_work, programs))
     for member in members:
         member.took += seconds * sum(map(_work, member.wanted)) / max(whole, 1)
         member.wanted = ()
-
-
-def _call(programs: Sequence[Any], threads: int) -> None:
-    for dtype in {program.dtype for program in programs}:
-        trainings = [program.training for program in programs if program.dtype == dtype]
-        native.run_side_by_side(dtype, trainings, threads)
 
 
 def _work(program: Any) -> int:
@@ -186,7 +162,7 @@ class Member:
     # From inside.
 
     def _run(self) -> None:
-        _here.member = self
+        here.member = self
         try:
             self.value = self.function()
         except BaseException as error:

@@ -13,6 +13,7 @@ from .._core import check, native
 from .._core.config import _State
 from ..nn.module import PREDICT_ROWS, Module
 from ..optim import Optimizer
+from ..program.rows import Rows
 from . import _side_by_side as side_by_side
 from . import callbacks as _callbacks
 from ._dataset import Dataset
@@ -21,7 +22,6 @@ from ._fit import Fit, Plan
 from ._interrupts import Interrupts
 from ._progress import Progress
 from ._resume import begin
-from ._rows import Rows
 from ._settings import schedule_of, stopping_of
 from .history import History
 from .trainer import Trainer

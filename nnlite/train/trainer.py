@@ -18,6 +18,7 @@ from ..nn.losses import Loss
 from ..nn.module import Module, converted
 from ..nn.parameter import Structure
 from ..optim import Optimizer
+from ..program.rows import NotFiniteError, Rows, Sums
 from ..program.train import Program, compiled
 from . import callbacks as _callbacks
 from ._dataset import Dataset
@@ -30,7 +31,6 @@ from ._measure import measure, resolved, values_of
 from ._memory import memory
 from ._position import Position
 from ._resume import begin, state_of, take_state
-from ._rows import NotFiniteError, Rows, Sums
 from ._settings import require_held, require_parts, require_unfrozen, schedule_of, stopping_of
 from .history import History
 

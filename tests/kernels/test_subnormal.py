@@ -10,8 +10,8 @@ from test_rules import update
 
 import nnlite as nn
 from nnlite._core import native
+from nnlite.program.rows import Rows
 from nnlite.train._eager import train_batch
-from nnlite.train._rows import Rows
 
 TINY = {dtype: np.finfo(dtype).tiny for dtype in DTYPES}
 LEAST_SQUARE = {dtype: np.sqrt(np.finfo(dtype).tiny) for dtype in DTYPES}

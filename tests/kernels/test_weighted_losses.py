@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 
 import nnlite as nn
 from nnlite._core import native
+from nnlite.program.rows import Rows
 from nnlite.train._eager import train_batch
-from nnlite.train._rows import Rows
 
 MEAN, SUM = native.MEAN, native.SUM
 WIDE = {F32: np.float64, F64: np.longdouble}

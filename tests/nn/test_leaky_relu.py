@@ -78,7 +78,7 @@ def test_training_in_c_has_the_bits_of_the_eager_run(monkeypatch, rng, threads):
 
 
 def runner_arguments(x, y):
-    from nnlite.train._rows import Rows
+    from nnlite.program.rows import Rows
 
     return Rows(x, y, None), 16
 

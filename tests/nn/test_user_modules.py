@@ -12,8 +12,8 @@ import pytest
 from helpers import F32, same_bytes
 
 import nnlite as nn
+from nnlite.program.rows import Rows
 from nnlite.program.train import Program
-from nnlite.train._rows import Rows
 
 A = nn.autograd
 

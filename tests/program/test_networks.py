@@ -7,9 +7,9 @@ import pytest
 from network_cases import CLASSES, INPUTS, NETWORKS
 
 import nnlite as nn
+from nnlite.program.rows import Rows
 from nnlite.program.train import Program
 from nnlite.train._eager import Eager
-from nnlite.train._rows import Rows
 
 ROWS = 37  # not a multiple of a batch
 

@@ -11,10 +11,10 @@ import pytest
 
 import nnlite as nn
 from nnlite.program import train as program_module
+from nnlite.program.rows import Rows
 from nnlite.program.train import Program
 from nnlite.train import _fit as fit_module
 from nnlite.train._eager import Eager
-from nnlite.train._rows import Rows
 
 DTYPES = (np.float32, np.float64)
 

@@ -8,9 +8,9 @@ import pytest
 import nnlite as nn
 from nnlite._core import native
 from nnlite.program import network as networks
+from nnlite.program.rows import Rows, Sums
 from nnlite.program.train import compiled
 from nnlite.train._eager import Eager
-from nnlite.train._rows import Rows, Sums
 
 pytestmark = pytest.mark.skipif(
     native.build_facts()["threads"] == "none", reason="this build has no threads"

@@ -11,6 +11,7 @@ from helpers import F32, F64, same_bytes, sha
 
 import nnlite as nn
 from nnlite.data import permutation
+from nnlite.program.rows import Sums
 
 ROWS = 53
 
@@ -119,6 +120,10 @@ def test_two_fits_are_one():
     for part in (trainer, twin, copy.deepcopy(trainer)):
         part.fit(X, y, 1, 8, verbose=0)
         assert weights(part) == fitted(X, y)
+
+
+def test_sums_are_found_where_older_pickles_of_a_trainer_name_them():
+    assert pickle.loads(b"cnnlite.train._rows\nSums\n.") is Sums
 
 
 def test_the_seed_and_the_order_matter():

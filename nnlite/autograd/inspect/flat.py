@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from ..._core import native
-from ...program.tape import Tape
 from ..engine import seed
 from ..node import RECORD, TRACED, Leaf, Node, Unsupported, state
 from ..operation import Outputs
+from ..tape import Tape
 from ..tensor import Tensor, wrap
 from .flat_text import HELPERS, Field, dtype_name, literal, tuple_text
 from .walk import Graph, Printed, kept_values, values

@@ -11,7 +11,7 @@ from sklearn.utils.validation import validate_data
 
 from ...data.sparse import SparseRows
 from ...optim import SGD
-from ...train._rows import Sums
+from ...program.rows import Sums
 from ._network import PUBLIC, Network, are_labels, block_rows
 from ._solver import Solver
 from ._stochastic import Data, Stochastic

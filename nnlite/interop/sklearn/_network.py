@@ -14,8 +14,8 @@ from ..._core.config import rebuilding
 from ...nn import Identity, Linear, Module, ReLU, Sequential, Sigmoid, Tanh
 from ...nn.module import converted
 from ...nn.parameter import gather
+from ...program.rows import Rows
 from ...program.train import Program
-from ...train._rows import Rows
 from ...train.trainer import Trainer
 from ._losses import loss_of
 

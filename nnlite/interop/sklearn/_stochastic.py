@@ -19,9 +19,9 @@ from sklearn.model_selection import train_test_split
 from ..._core import native
 from ...data.sparse import SparseRows, is_sparse, rows_at
 from ...nn.module import converted
+from ...program.rows import Rows, Sums
 from ...train import _side_by_side as side_by_side
 from ...train._interrupts import Interrupts
-from ...train._rows import Rows, Sums
 from ._network import Network
 from ._solver import Solver
 
