@@ -4,12 +4,12 @@
  * Layout.  Matrices are row-major and contiguous unless a stride is an argument. Samples are rows.
  * Alphabet. N batch rows, D in-features, K out-features or classes, n number of elements.
  * Markers.  [OUT] overwritten, may be uninitialised; [INOUT] read and overwritten; [ACC] added to;
- *           [OPTIONAL] may be NULL. Unmarked pointers are read only. Shapes stand in brackets.
+ *           [OPTIONAL] may be NULL. Unmarked pointers are read only. Shapes are in brackets.
  * Order.    sizes | input, gradOutput or target | output or gradInput | weight, bias | gradWeight,
  *           gradBias | saved values | scalars and flags. `threads` is the largest number of
  *           threads a call may use (>= 1); a call uses fewer when more would not pay.
- * Status.   Every function returns NNL_OK or an NNL_E... code, and has then changed nothing (but see
- *           NNL_EINTR).
+ * Status.   Every function returns NNL_OK or an NNL_E... code, and has then changed nothing (but
+ *           see NNL_EINTR).
  * Bits.     Results do not depend on `threads`, on the instruction set of the build, or on which
  *           rows share a batch. The arithmetic contract is in docs/design.md.
  */
@@ -33,8 +33,8 @@ enum nnl_status {
     NNL_EINDEX = 3,   /* a class index lies outside [0, K); its row is reported */
     NNL_EOVERLAP = 4, /* an output shares memory with an argument, other than wholly in place */
     NNL_EWEIGHT = 5,  /* the weight of a class or of a sample is negative or not finite */
-    NNL_EFINITE = 6,  /* a loss is not finite; the batch that made it changed no weight */
-    NNL_EINTR = 7     /* told to end (Ctrl-C); outputs hold anything, but see nnl_Training_run */
+    NNL_EFINITE = 6,  /* a loss is not finite; its batch changed no weight */
+    NNL_EINTR = 7     /* interrupted (Ctrl-C); outputs hold anything, but see nnl_Training_run */
 };
 
 enum nnl_activation { NNL_IDENTITY = 0, NNL_RELU = 1, NNL_SIGMOID = 2, NNL_TANH = 3 };
@@ -88,7 +88,7 @@ enum nnl_rule_flags {
     NNL_NESTEROV = 4,  /* SGD */
     NNL_AMSGRAD = 8,   /* Adam */
     NNL_CENTERED = 16, /* RMSprop */
-    NNL_EPS_HAT = 32   /* Adam: eps beside the root of the second moment before its correction */
+    NNL_EPS_HAT = 32   /* Adam: eps is added to the root of the uncorrected second moment */
 };
 
 /* An optimiser: its rule, its settings, and the running scalars of its state. Before the first step
@@ -109,7 +109,7 @@ typedef struct {
     double grad_norm; /* with clip_norm: the norm before clipping by it */
 } nnl_optimizer;
 
-/* Parameters that lie side by side, with the same decay. state: the rule's arrays in its order,
+/* Contiguous parameters with the same decay. state: the rule's arrays in its order,
  * each [count]; unused ones may be NULL. */
 typedef struct {
     int64_t count;
@@ -130,8 +130,8 @@ typedef struct {
     const void *target;    /* int64_t [source], or [source, outputs of the last layer] */
     const void *weight;    /* [source] [OPTIONAL] */
     const int64_t *subset; /* [rows] [OPTIONAL]: numbers of the rows that count, for training */
-    /* Sparse rows (CSR): row i has its values, and their columns, at starts[i] .. starts[i + 1] - 1;
-     * values of one column are added up, in this order. */
+    /* Sparse rows (CSR): row i has its values, and their columns, at starts[i] to
+     * starts[i + 1] - 1; values of one column are added, in this order. */
     const void *starts, *columns; /* [source + 1], [starts[source]] [OPTIONAL] */
     int32_t index_bytes, unused;  /* of starts and columns: int32_t (4) or int64_t (8) */
 } nnl_data;
@@ -139,19 +139,20 @@ typedef struct {
 /* Sums over the batches of one pass through some data. */
 typedef struct {
     double loss, weight;      /* the mean loss is loss / weight; a summed loss is loss alone */
-    int64_t correct, counted; /* rows classified right, of so many */
+    int64_t correct, counted; /* rows classified correctly, of `counted` */
 } nnl_sums;
 
 /* The figure of an epoch by which a run ends early. */
 enum nnl_figure {
     NNL_FIGURE_LOSS = 1,    /* offset + factor x the mean loss; with `lenient` NaN where that is not
                               * finite */
-    NNL_FIGURE_ACCURACY = 2 /* rows classified right, of those that count */
+    NNL_FIGURE_ACCURACY = 2 /* correct / counted */
 };
 
-/* When a run ends early: after `patience` epochs in a row without improvement. An improvement exceeds the
- * best figure so far by more than min_delta. With `lenient` min_delta is enough, NaN is no failure, any
- * gain makes a new best figure, and only one more epoch than `patience` ends the run. */
+/* When a run ends early: after `patience` epochs in a row without improvement. An improvement
+ * exceeds the best figure so far by more than min_delta. With `lenient` min_delta is enough, NaN is
+ * no failure, any gain makes a new best figure, and only one more epoch than `patience` ends the
+ * run. */
 typedef struct {
     int32_t figure, held_out, larger, lenient; /* enum nnl_figure; 1: of the rows held out; ... */
     double offset, factor, min_delta;
@@ -168,7 +169,7 @@ typedef struct {
 
 /* ==== programs ==== */
 
-/* An operand: element (i, j, k, l) stands stride[0] i + ... elements after `offset` bytes of a
+/* An operand: element (i, j, k, l) is stride[0] i + ... elements after `offset` bytes of a
  * buffer; buffer -1: none. Slots of a call: out, second output, a, b, c, d. */
 typedef struct {
     int32_t buffer, unused;
@@ -181,31 +182,32 @@ typedef struct {
  *   rows                           the last axis is a row
  *   reductions                     outer, reduced, inner, 1
  *   GEMM                           products, m, n, k; out [m, n] = act(a [m, k] b [k, n] + c [n]);
- *                                  d [m, n]: the result is multiplied by the derivative of act at its
- *                                  output d instead; second output [n]: the column sums of b
- *   losses                         rows, 1, 1, classes; a: input, b: target, c: class weights [classes],
- *                                  d: sample weights [rows]; out [2]; second output: gradient of a */
+ *                                  d [m, n]: the result is multiplied by the derivative of act at
+ *                                  its output d instead; second output [n]: the column sums of b
+ *   losses                         rows, 1, 1, classes; a: input, b: target, c: class weights
+ *                                  [classes], d: sample weights [rows]; out [2]; second output:
+ *                                  gradient of a */
 typedef struct {
     int32_t op;
     int32_t batch;  /* bit i: size[i] is the size for one row of the batch */
     int32_t by_row; /* 1: every slot with rows has them first, and no other row is needed */
-    int32_t flag; /* of a loss: 1 when targets are reals; of a product: enum nnl_product_mode; of a
-                     * dropout: 1 for the gradient */
+    /* of a loss: 1 when targets are reals; of a product: enum nnl_product_mode; of a dropout: 1 for
+     * the gradient */
+    int32_t flag;
     int32_t activation, reduction;
     int64_t integer; /* ignored class of a loss; index of a random stream's counter */
-    double
-        number; /* smoothing of labels; rate of a dropout; slope of a leaky ReLU; factor of a count */
+    /* smoothing of labels; rate of a dropout; slope of a leaky ReLU; factor of a count */
+    double number;
     uint64_t seed;          /* of a dropout */
     uint32_t purpose, step; /* step: added to the counter */
-    int64_t
-        weight; /* 1 + the buffer of the weight whose whole gradient this is, which no later call
-                     * reads; 0: none */
+    /* 1 + the buffer of the weight whose whole gradient this is, which no later call reads; or 0 */
+    int64_t weight;
     int64_t size[4];
     nnl_slot slot[6];
 } nnl_call;
 
 /* A recorded list of calls. What is bound before a run, and read after it, are buffers by their
- * number, -1 where there is none. */
+ * number; -1: none. */
 typedef struct {
     int64_t count, buffers;
     const nnl_call *calls;
@@ -215,39 +217,38 @@ typedef struct {
     const uint32_t *counts;   /* what one run in training adds to each counter */
     int64_t counter_count;
     int64_t *bad_row; /* [OUT] on NNL_EINDEX */
-    int64_t
-        *checked; /* [BUFFER] [OPTIONAL] 0 at first: 1 + rows for which the calls were checked */
-    int64_t rows; /* of the only batch that it is for; 0: of any */
+    int64_t *checked; /* [BUFFER] [OPTIONAL] 0 at first: 1 + rows for which calls were checked */
+    int64_t rows;     /* of the only batch that it is for; 0: of any */
     int32_t input, target, weight; /* of the batch; weight [rows] */
     int32_t output, loss;          /* loss [1], or [2] with the weight of the rows */
     int32_t weighed;               /* 1: loss [2] */
     int32_t gradient; /* of the input: of a module's pass, whose target is that of the output */
-    int64_t mark;     /* of a step: the call behind the loss; of a pass: behind its output */
-    int64_t rest;     /* of a pass: behind this call only the gradient of the input is computed */
-    void **room;      /* [BUFFER] [16, buffers] where threads may share a batch, or NULL */
+    int64_t mark;     /* of a step: the call after the loss; of a pass: after its output */
+    int64_t rest;     /* of a pass: from this call on only the gradient of the input is computed */
+    void **thread_tables; /* [BUFFER] [16, buffers] for a batch-parallel step, or NULL: none */
     const int64_t *fixed_bytes; /* [buffers]: of its own memory that has no rows */
     const uint8_t *own; /* [buffers]: 1 for memory of the program, 0 for what is bound to it */
 } nnl_program;
 
-/* A network, its loss, its optimiser, its data, and where in them training stands. */
+/* A network, its loss, its optimiser, its data, and the position of training in it. */
 typedef struct {
     int64_t batch; /* rows of a full batch */
-    /* A step: forward, its loss and backward: the program for the batch's rows. Outside training the
-     * output of the model, and the loss of an output, which is then its input. */
+    /* programs: a step: forward, loss and backward, for the batch's rows. Outside training
+     * `forward` gives the output of the model, and `measure` the loss of an output, its input. */
     int64_t program_count;
     nnl_program *programs;
     nnl_program *forward, *measure;               /* [OPTIONAL] */
     int64_t input_size, output_size, target_size; /* elements of a row; target_size 0: a class */
     int32_t reduction;                            /* enum nnl_reduction */
-    int32_t by_rows;      /* 1: sums take each batch's mean by its rows, not by their weight */
+    int32_t by_rows;      /* 1: sums weigh each batch's mean by its rows, not by their weight */
     int64_t ignore_index; /* rows of this class do not count */
-    int32_t binary; /* 1: a row of targets 0 and 1 is right where outputs above 0 meet the 1s */
+    int32_t binary; /* 1: targets are 0 or 1; in a correct row outputs > 0 are just at the 1s */
     int32_t unused;
     int64_t segment_count;
     nnl_segment *segments;
-    const double
-        *penalties; /* [segment_count] [OPTIONAL]: the loss of a batch has penalty / 2 ||w||^2
-                              * over its rows' weight besides, and weight_decay is set to that */
+    /* [segment_count] [OPTIONAL]: penalty / 2 ||w||^2, over its rows' weight, is added to the loss
+     * of a batch, and weight_decay is set to that */
+    const double *penalties;
     double penalty_factor;  /* of that term in the sums */
     double penalty;         /* [BUFFER] of the batch */
     nnl_stopping *stopping; /* [OPTIONAL] */
@@ -267,15 +268,15 @@ typedef struct {
     /* One run: */
     int64_t todo, done;  /* batches to train on; batches trained on [OUT] */
     const double *rates; /* [todo] [OPTIONAL]: the learning rate of each */
-    nnl_sums *sums;      /* [INOUT] one for each epoch touched; the first goes on from its value */
+    nnl_sums *sums;      /* [INOUT] one for each epoch touched; the first resumes from its value */
     nnl_sums *held_sums; /* [OUT] likewise, for each epoch that ends */
     double last_loss;    /* [OUT] of the last batch */
-    int32_t shared;      /* [OUT] threads that shared the last batch; 1: each layer for itself */
+    int32_t shared;      /* [OUT] threads over which the last batch was split; 1: not split */
     int64_t bad_row;     /* [OUT] on NNL_EINDEX */
     int32_t status;      /* [OUT] enum nnl_status */
 } nnl_training;
 
-/* Text for a status code; never NULL. */
+/* A string for a status code; never NULL. */
 const char *nnl_status_text(int status);
 
 /* What this extension was compiled for: "portable", "avx2", "avx512" or "neon". */
@@ -284,9 +285,9 @@ const char *nnl_build_isa(void);
 /* Compiler name and version. */
 const char *nnl_build_compiler(void);
 
-/* Where the threads of this extension come from: its own pool (the default, in a build that has it),
- * OpenMP, or nowhere. `openmp` is the runner of csrc/core/openmp.h, or 0. To be set before any thread has
- * called; NNL_EINVAL where the build lacks it. */
+/* Where the threads of this extension come from: its own pool (the default, in a build that has
+ * it), OpenMP, or nowhere. `openmp` is the runner of csrc/core/openmp.h, or 0. To be set before any
+ * thread has called; NNL_EINVAL where the build lacks it. */
 enum nnl_threading { NNL_THREADING_NONE = 0, NNL_THREADING_POOL = 1, NNL_THREADING_OPENMP = 2 };
 int nnl_get_threading(void);
 int nnl_set_threading(int threading, uintptr_t openmp);
@@ -303,12 +304,13 @@ int nnl_was_called(void);
 /* 1 when this processor and operating system can run a build by that name, else 0. */
 int nnl_cpu_supports(const char *isa);
 
-/* Says how calls of the functions below learn that they are to end: `ask` is called every 50 ms from a
- * long call, in that thread alone (pthread_self), and answers with other than 0. */
+/* How calls of the functions below are interrupted: `ask` is called every 50 ms from a long call,
+ * in that thread alone (pthread_self); what it returns other than 0 ends the call. */
 void nnl_watch(int (*ask)(void), uint64_t thread);
 
-/* The calling thread's arithmetic mode, after it was set to round to nearest, with subnormal numbers
- * and without traps; and back to that mode. Every function below does so by itself. */
+/* Sets the calling thread's arithmetic mode to round to nearest, with subnormal numbers and without
+ * traps, and returns the mode before; and back to that. Every function below does both by
+ * itself. */
 uint64_t nnl_enter_standard_mode(void);
 void nnl_restore_mode(uint64_t mode);
 
@@ -358,8 +360,8 @@ int NNL_(gemm_packed_size)(int64_t k, int64_t n, int64_t *size);
 int NNL_(gemm_pack)(int64_t k, int64_t n, const real *b, int64_t b_row, int64_t b_col,
                     real *packed);
 
-/* Gradients (gradInput, gradWeight, gradBias) are never stored below the normal range of their type:
- * a result that lies there becomes 0 with its sign, once it is complete. */
+/* Gradients (gradInput, gradWeight, gradBias) are never stored below the normal range of their
+ * type: a result that lies there becomes 0 with its sign, once it is complete. */
 
 /* Linear: output = act(input weight + bias). input [N, D], output [OUT] [N, K],
  * weight [D, K], bias [K] [OPTIONAL]. */
@@ -423,12 +425,12 @@ int NNL_(LogSoftMax_updateGradInput)(int64_t N, int64_t K, const real *output,
 /* Losses. loss [OUT] [2]: the loss, then the total weight of its rows. A mean is the weighted sum
  * divided by that total: N, or where weights are given, the sum over rows of
  * class_weight[target[i]] sample_weight[i]. class_weight [K] [OPTIONAL], sample_weight [N]
- * [OPTIONAL]: finite and >= 0, else NNL_EWEIGHT. A row whose target is ignore_index weighs 0; rows of
- * weight 0 add nothing to the loss and have a gradient of 0, whatever they hold. When all rows weigh
- * 0, the mean is NaN and its gradient 0. bad_row [OUT] [1] is written on NNL_EINDEX alone. */
+ * [OPTIONAL]: finite and >= 0, else NNL_EWEIGHT. A row whose target is ignore_index weighs 0; rows
+ * of weight 0 add nothing to the loss and have a gradient of 0, whatever they hold. When all rows
+ * weigh 0, the mean is NaN and its gradient 0. bad_row [OUT] [1] is written on NNL_EINDEX alone. */
 
-/* Negative log likelihood: loss is the reduction over rows of -input[i, target[i]] times the weight;
- * input [N, K] log-probabilities, target [N] in [0, K) or ignore_index. */
+/* Negative log likelihood: loss is the reduction over rows of -input[i, target[i]] times the
+ * weight; input [N, K] log-probabilities, target [N] in [0, K) or ignore_index. */
 int NNL_(ClassNLLCriterion_updateOutput)(int64_t N, int64_t K, const real *input,
                                          const int64_t *target, real *loss,
                                          const real *class_weight, const real *sample_weight,
@@ -462,7 +464,7 @@ int NNL_(CrossEntropyCriterion_updateOutput)(int64_t N, int64_t K, const real *i
                                              double smoothing, int64_t ignore_index, int reduction,
                                              int threads);
 
-/* correct [OUT] [1]: rows of input [N, K] whose first maximum stands at target[i]. A row with NaN is
+/* correct [OUT] [1]: rows of input [N, K] whose first maximum is at target[i]. A row with NaN is
  * wrong; rows whose target is ignore_index or no class do not count. */
 int NNL_(count_correct)(int64_t N, int64_t K, const real *input, const int64_t *target,
                         int64_t ignore_index, int64_t *correct);
@@ -499,22 +501,24 @@ int NNL_(matmul)(int64_t count, int64_t m, int64_t n, int64_t k, const real *a, 
                  int64_t a_row, int64_t a_col, const real *b, int64_t b_next, int64_t b_row,
                  int64_t b_col, real *c, int mode, int threads);
 
-/* output [OUT] [outer, inner] = the sum of input [outer, n, inner] over n: with inner = 1 pairwise, in
- * NumPy's order; else chains over n. */
+/* output [OUT] [outer, inner] = the sum of input [outer, n, inner] over n: with inner = 1 pairwise,
+ * in NumPy's order; else chains over n. */
 int NNL_(sum)(int64_t outer, int64_t n, int64_t inner, const real *input, real *output,
               int threads);
 
-/* output [OUT] [N, ...] of a program with a bound input and output; it runs in memory of its own. */
+/* output [OUT] [N, ...] of a program with a bound input and output; it runs in memory of its
+ * own. */
 int NNL_(Program_predict)(const nnl_program *program, int64_t N, const real *input, real *output,
                           int threads);
 
-/* A module's pass: input [N, width of the first], output [OUT] [N, width of the last]. The program's
- * own memory keeps what backward needs, but for input and output, which it is given again. */
+/* A module's pass: input [N, width of the first], output [OUT] [N, width of the last]. The
+ * program's own memory keeps what backward needs, but for input and output, which are its arguments
+ * again. */
 int NNL_(Program_forward)(const nnl_program *program, int64_t N, const real *input, real *output,
                           int threads);
 
-/* The backward of that pass: gradOutput [N, width of the last], gradInput [OUT] [N, width of the first]
- * [OPTIONAL]; adds to the gradients of the parameters. */
+/* The backward of that pass: gradOutput [N, width of the last], gradInput [OUT] [OPTIONAL]
+ * [N, width of the first]; adds to the gradients of the parameters. */
 int NNL_(Program_backward)(const nnl_program *program, int64_t N, const real *input,
                            const real *output, const real *gradOutput, real *gradInput,
                            int threads);
@@ -524,18 +528,19 @@ int NNL_(Program_run)(const nnl_program *program, int64_t rows, int threads);
 
 /* Trains `models` networks, each for its own number of batches, side by side where there are
  * several. Each has its status; returns the first that is not NNL_OK. A network whose loss is not
- * finite has stopped with NNL_EFINITE after backward and before the update; one that was told to end, with
- * NNL_EINTR: the batches done are done, the next has changed only buffers and gradients, and where the
- * position is behind an epoch's last batch, its evaluation is still to do. */
+ * finite has stopped with NNL_EFINITE after backward and before the update; one that was
+ * interrupted, with NNL_EINTR: the batches done are done, the next has changed only buffers and
+ * gradients, and where the position is after an epoch's last batch, its evaluation is still to
+ * do. */
 int NNL_(Training_run)(int64_t models, nnl_training *const *trainings, int threads);
 
-/* One network's step on one batch as it lies, with t->todo = 1: input [N, inputs of the first layer];
- * target int64_t [N], or [N, outputs of the last layer]. The shortest way from Python. */
+/* One network's step on one batch as it lies, with t->todo = 1: input [N, inputs of the first
+ * layer]; target int64_t [N], or [N, outputs of the last layer]. The shortest way from Python. */
 int NNL_(Training_step)(nnl_training *t, int64_t N, const real *input, const void *target,
                         int threads);
 
-/* Sums of the loss and of correct rows over some data, in blocks of 4096 rows; t->held_output has
- * room for min(rows, 4096) outputs. Dropout passes its input on. sums [OUT] [1]. */
+/* Sums of the loss and of correct rows over some data, in blocks of 4096 rows; t->held_output holds
+ * min(rows, 4096) outputs. Dropout passes its input on. sums [OUT] [1]. */
 int NNL_(Training_evaluate)(nnl_training *t, const nnl_data *data, nnl_sums *sums, int threads);
 
 /* output [OUT] [rows, width] = input[index[i], :], every index in [0, source_rows);

@@ -1,13 +1,14 @@
 /* ops.h: the table of operations that a program can hold; the only list of them.
  *
- * X(NAME, function, inputs, outputs, flags): `function` is what computes it, int nnl_op_<function>_f32
- * and _f64 of a nnl_work (program/call.h); it stands beside the kernel that it calls. The enum
- * nnl_op, the dispatch, and the constants of the binding are made from this table.
+ * X(NAME, function, inputs, outputs, flags): `function` is what computes it,
+ * int nnl_op_<function>_f32 and _f64 of a nnl_work (program/call.h); it is in the file of the
+ * kernel that it calls. The enum nnl_op, the dispatch, and the constants of the binding are made
+ * from this table.
  *
  * Flags.
- *   ROWS   each row of the output needs the same row of the inputs alone: rows may be cut into blocks
- *   PLACE  the output may lie where the first input lies, if that has its shape and layout
- *   ALL    the output depends on how many rows the whole batch has, or where a row stands in it */
+ *   ROWS   each row of the output needs the same row of the inputs alone: rows may be split
+ *   PLACE  the output may be in place of the first input, if that has its shape and layout
+ *   ALL    the output depends on how many rows the whole batch has, or on a row's index in it */
 #ifndef NNL_OPS_H
 #define NNL_OPS_H
 

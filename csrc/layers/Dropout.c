@@ -1,4 +1,5 @@
-/* Dropout.c: y_i = x_i / (1 - p) with probability 1 - p, else 0 ("inverted" dropout: the mean stays).
+/* Dropout.c: y_i = x_i / (1 - p) with probability 1 - p, else 0 ("inverted" dropout: the mean is
+ * kept).
  *
  * forward   element i is dropped when word i of the Philox stream (seed, purpose, step) lies below
  *           p 2^32: a pure function of these four numbers, the same for every type, build, number
@@ -6,8 +7,8 @@
  * d-input   dx_i = dy_i / (1 - p) where x_i was kept, else 0: the same kernel, which now flushes;
  *           the mask is computed again instead of being stored
  * A dropped element is 0 also where it was NaN or infinite.
- * Source: Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, "Dropout: a simple way to prevent
- * neural networks from overfitting", Journal of Machine Learning Research 15 (2014). */
+ * Source: Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, "Dropout: a simple way to
+ * prevent neural networks from overfitting", Journal of Machine Learning Research 15 (2014). */
 #ifndef NNL_GENERIC_PASS
 
 #include <string.h>
@@ -27,7 +28,7 @@
 #include "core/flush.inc"
 
 typedef struct {
-    int64_t first, n; /* the first element's place in the stream; elements */
+    int64_t first, n; /* the first element's index in the stream; elements */
     const real *x;
     real *y;
     uint64_t dropped;  /* of 2^32 words */

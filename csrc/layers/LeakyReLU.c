@@ -4,7 +4,7 @@
  * d-input   dx = x <= 0 ? s dy : dy; at 0 the gradient is s dy (THNN, PyTorch)
  * NaN       is kept in both directions, for it fails the test; with a NaN in x, dx is dy.
  * Source: Maas, Hannun, Ng, "Rectifier nonlinearities improve neural network acoustic models", ICML
- * 2013. The input decides and not the output: with s < 0 the sign of y tells nothing. */
+ * 2013. The input decides and not the output: with s < 0 the sign of y says nothing. */
 #ifndef NNL_GENERIC_PASS
 
 #include "core/base.h"

@@ -58,7 +58,7 @@ static void T_(logsoftmax_rows)(void *context, int64_t begin, int64_t end) {
 NNL_API int NNL_(LogSoftMax_updateOutput)(int64_t N, int64_t K, const real *input, real *output,
                                           int threads) {
     if (!nnl_size_ok(N, K, sizeof(real)) || threads < 1) return NNL_EINVAL;
-    if (!T_(place_ok)(N, K, input, output)) return NNL_EOVERLAP;
+    if (!T_(in_place_ok)(N, K, input, output)) return NNL_EOVERLAP;
     T_(rows) r = {.K = K, .x = input, .out = output};
     nnl_parallel_for(N, nnl_row_grain(K), threads, T_(logsoftmax_rows), &r);
     return NNL_OK;
@@ -86,7 +86,8 @@ static void T_(logsoftmax_grad_rows)(void *context, int64_t begin, int64_t end) 
 NNL_API int NNL_(LogSoftMax_updateGradInput)(int64_t N, int64_t K, const real *output,
                                              const real *gradOutput, real *gradInput, int threads) {
     if (!nnl_size_ok(N, K, sizeof(real)) || threads < 1) return NNL_EINVAL;
-    if (!T_(place_ok)(N, K, output, gradInput) || !T_(place_ok)(N, K, gradOutput, gradInput)) {
+    if (!T_(in_place_ok)(N, K, output, gradInput) ||
+        !T_(in_place_ok)(N, K, gradOutput, gradInput)) {
         return NNL_EOVERLAP;
     }
     T_(rows) r = {.K = K, .x = output, .dy = gradOutput, .out = gradInput};

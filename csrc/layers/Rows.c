@@ -8,8 +8,8 @@
 #include "losses/target.h"
 #include "vec/vec.h"
 
-/* Bytes copied between two looks whether the call is to end. */
-#define NNL_LOOK_BYTES (4 << 20)
+/* Bytes copied between two checks for an interrupt. */
+#define NNL_CHECK_BYTES (4 << 20)
 
 #define NNL_GENERIC_FILE "layers/Rows.c"
 #include "core/dtype.h"
@@ -22,12 +22,12 @@ NNL_API int NNL_(gather_rows)(int64_t rows, int64_t width, int64_t source_rows, 
     }
     int status = nnl_check_targets(rows, source_rows, index, bad_row);
     if (status != NNL_OK) return status;
-    size_t bytes = (size_t)width * sizeof(real), unseen = 0;
+    size_t bytes = (size_t)width * sizeof(real), unchecked = 0;
     for (int64_t i = 0; i < rows; i++) {
         memcpy(output + i * width, input + index[i] * width, bytes);
-        unseen += bytes;
-        if (unseen >= NNL_LOOK_BYTES) {
-            unseen = 0;
+        unchecked += bytes;
+        if (unchecked >= NNL_CHECK_BYTES) {
+            unchecked = 0;
             if (nnl_stopped()) return NNL_EINTR;
         }
     }

@@ -1,6 +1,6 @@
 /* SoftMax.c: y_k = e^(x_k - m) / sum_j e^(x_j - m) along each row, m = max_j x_j.
  *
- * forward   subtracting the largest logit changes nothing but keeps every power in [0, 1]
+ * forward   subtracting the largest logit changes nothing but keeps every exponential in [0, 1]
  * d-input   dx = y (dy - sum_k dy_k y_k), from the output alone
  * A row of -inf alone, or with +inf or NaN, has no softmax and gives NaN.
  * Source: Goodfellow, Bengio, Courville, "Deep Learning" (2016), section 4.1. */
@@ -41,7 +41,7 @@ static void T_(softmax_rows)(void *context, int64_t begin, int64_t end) {
 NNL_API int NNL_(SoftMax_updateOutput)(int64_t N, int64_t K, const real *input, real *output,
                                        int threads) {
     if (!nnl_size_ok(N, K, sizeof(real)) || threads < 1) return NNL_EINVAL;
-    if (!T_(place_ok)(N, K, input, output)) return NNL_EOVERLAP;
+    if (!T_(in_place_ok)(N, K, input, output)) return NNL_EOVERLAP;
     T_(rows) r = {.K = K, .x = input, .out = output};
     nnl_parallel_for(N, nnl_row_grain(K), threads, T_(softmax_rows), &r);
     return NNL_OK;
@@ -69,7 +69,8 @@ static void T_(softmax_grad_rows)(void *context, int64_t begin, int64_t end) {
 NNL_API int NNL_(SoftMax_updateGradInput)(int64_t N, int64_t K, const real *output,
                                           const real *gradOutput, real *gradInput, int threads) {
     if (!nnl_size_ok(N, K, sizeof(real)) || threads < 1) return NNL_EINVAL;
-    if (!T_(place_ok)(N, K, output, gradInput) || !T_(place_ok)(N, K, gradOutput, gradInput)) {
+    if (!T_(in_place_ok)(N, K, output, gradInput) ||
+        !T_(in_place_ok)(N, K, gradOutput, gradInput)) {
         return NNL_EOVERLAP;
     }
     T_(rows) r = {.K = K, .x = output, .dy = gradOutput, .out = gradInput};

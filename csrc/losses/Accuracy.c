@@ -1,8 +1,8 @@
-/* Accuracy.c: counts the rows whose first maximum stands at the target class.
+/* Accuracy.c: counts the rows whose first maximum is at the target class.
  *
- * A row counts when nothing in it exceeds x_t, nothing before t equals x_t, and nothing is NaN: so ties
- * go to the first class, and a row with NaN is wrong. Ignored rows, and targets that are no class,
- * are not counted. */
+ * A row counts when nothing in it exceeds x_t, nothing before t equals x_t, and nothing is NaN: so
+ * ties go to the first class, and a row with NaN is wrong. Ignored rows, and targets that are no
+ * class, are not counted. */
 #ifndef NNL_GENERIC_PASS
 
 #include <math.h>

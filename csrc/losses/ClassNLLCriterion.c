@@ -1,5 +1,6 @@
-/* ClassNLLCriterion.c: loss = -sum_i r_i x[i, t_i], for the mean divided by the total weight W = sum r;
- * x log-probabilities, t class indices, r_i the weight of the row: 1 without weights, 0 if ignored.
+/* ClassNLLCriterion.c: loss = -sum_i r_i x[i, t_i], for the mean divided by the total weight
+ * W = sum r; x log-probabilities, t class indices, r_i the weight of the row: 1 without weights, 0
+ * if ignored.
  *
  * forward   picks one element a row
  * d-input   dx[i, t_i] = -g r_i / W (mean) or -g r_i (sum), 0 elsewhere; g is the gradient of the
@@ -26,7 +27,8 @@
 
 #include "losses/weights.inc"
 
-/* Checks everything; *weights [N], scratch memory that begins with `few`, receives the rows' weights. */
+/* Checks everything; *weights [N], scratch memory that begins with `few`, receives the rows'
+ * weights. */
 static int T_(nll_weights)(int64_t N, int64_t K, const int64_t *target, const real *class_weight,
                            const real *sample_weight, int64_t *bad_row, int64_t ignore_index,
                            int reduction, real *few, real **weights) {

@@ -1,5 +1,5 @@
-/* MSECriterion.c: loss = sum_ik s_i (x_ik - t_ik)^2, for the mean divided by n = K sum_i s_i; s_i are
- * the weights of the samples, or 1.
+/* MSECriterion.c: loss = sum_ik s_i (x_ik - t_ik)^2, for the mean divided by n = K sum_i s_i; s_i
+ * are the weights of the samples, or 1.
  *
  * forward   blocks of fixed size, sixteen lanes in each, combined in index order
  * d-input   dx = 2 g s_i (x - t) / n (mean) or 2 g s_i (x - t) (sum); g is the gradient of the loss
@@ -17,8 +17,8 @@
 #include "vec/math.h"
 #include "vec/vec.h"
 
-/* Elements whose weights are spread at a time: a few lines of the stack. */
-#define SPREAD 256
+/* Elements whose weights are expanded at a time, on the stack. */
+#define EXPANDED 256
 
 #define NNL_GENERIC_FILE "losses/MSECriterion.c"
 #include "core/dtype.h"
@@ -52,21 +52,22 @@ static void T_(square_blocks)(void *context, int64_t begin, int64_t end) {
     }
 }
 
-/* The weights of elements [from, from + count): one for each, where the rows have theirs. */
-static void T_(spread_part)(const T_(blocks) *b, int64_t from, int64_t count, real *spread) {
+/* weights [count] [OUT]: the weight of its row for each element of [from, from + count). */
+static void T_(expand_weights)(const T_(blocks) *b, int64_t from, int64_t count, real *weights) {
     int64_t row = from / b->K, left = (row + 1) * b->K - from;
     for (int64_t k = 0; k < count; left = b->K, row++) {
         int64_t end = nnl_min(count, k + left);
-        for (; k < end; k++) spread[k] = b->weight[row];
+        for (; k < end; k++) weights[k] = b->weight[row];
     }
 }
 
-/* The weights of elements k to k + 16 of a block, from `spread`, which they fill when k is its first. */
+/* The weights of elements k to k + 16 of a block, from `weights`, which is filled when k is its
+ * first. */
 static inline T_(lanes) T_(weight_lanes)(const T_(blocks) *b, int64_t from, int64_t k,
-                                         int64_t count, real spread[SPREAD]) {
-    int64_t at = k % SPREAD;
-    if (at == 0) T_(spread_part)(b, from + k, nnl_min(SPREAD, count - k), spread);
-    return T_(row_lanes)(spread, at, at + count - k, 0);
+                                         int64_t count, real weights[EXPANDED]) {
+    int64_t first = k % EXPANDED;
+    if (first == 0) T_(expand_weights)(b, from + k, nnl_min(EXPANDED, count - k), weights);
+    return T_(row_lanes)(weights, first, first + count - k, 0);
 }
 
 /* Differences of elements k to k + 16 of a block, 0 where the weight is. */
@@ -83,12 +84,12 @@ static inline T_(lanes) T_(weighted_difference)(const T_(blocks) *b, int64_t fro
 
 static void T_(weighted_blocks)(void *context, int64_t begin, int64_t end) {
     const T_(blocks) *b = context;
-    real spread[SPREAD];
+    real weights[EXPANDED];
     for (int64_t block = begin; block < end; block++) {
         int64_t from = block * SUM_BLOCK, count = nnl_min(SUM_BLOCK, b->n - from);
         T_(lanes) sum = L_(set)(0);
         for (int64_t k = 0; k < count; k += NNL_LANES) {
-            T_(lanes) weight = T_(weight_lanes)(b, from, k, count, spread);
+            T_(lanes) weight = T_(weight_lanes)(b, from, k, count, weights);
             T_(lanes) d = T_(weighted_difference)(b, from, k, count, weight);
             sum = L_(fma)(L_(mul)(weight, d), d, sum);
         }
@@ -99,18 +100,18 @@ static void T_(weighted_blocks)(void *context, int64_t begin, int64_t end) {
 /* dx = scale weight / total (x - t) */
 static void T_(weighted_grad_blocks)(void *context, int64_t begin, int64_t end) {
     const T_(blocks) *b = context;
-    real spread[SPREAD];
+    real weights[EXPANDED];
     for (int64_t block = begin; block < end; block++) {
         int64_t from = block * SUM_BLOCK, count = nnl_min(SUM_BLOCK, b->n - from);
         for (int64_t k = 0; k < count; k += NNL_LANES) {
-            T_(lanes) weight = T_(weight_lanes)(b, from, k, count, spread);
+            T_(lanes) weight = T_(weight_lanes)(b, from, k, count, weights);
             T_(lanes) d = T_(weighted_difference)(b, from, k, count, weight);
             for (int r = 0; r < NNL_LANES / VLANES; r++) {
-                vreal share = V_(mul)(V_(set)(b->scale), weight.v[r]);
-                share = V_(div)(share, V_(set)(b->total));
+                vreal factor = V_(mul)(V_(set)(b->scale), weight.v[r]);
+                factor = V_(div)(factor, V_(set)(b->total));
                 vreal zero = V_(zero)();
-                share = V_(select)(V_(eq)(weight.v[r], zero), zero, share);
-                d.v[r] = V_(flush)(V_(mul)(share, d.v[r]));
+                factor = V_(select)(V_(eq)(weight.v[r], zero), zero, factor);
+                d.v[r] = V_(flush)(V_(mul)(factor, d.v[r]));
             }
             T_(store_lanes)(b->dx + from + k, d, count - k);
         }
@@ -140,8 +141,8 @@ NNL_API int NNL_(MSECriterion_updateOutput)(int64_t N, int64_t K, const real *in
                      sample_weight ? T_(weighted_blocks) : T_(square_blocks), &b);
     real total = 0, weight = sample_weight ? T_(sum)(sample_weight, N) : (real)N;
     for (int64_t block = 0; block < count; block++) total += b.sums[block];
-    real terms = sample_weight ? weight * (real)K : (real)n;
-    loss[0] = reduction == NNL_MEAN ? total / terms : total;
+    real divisor = sample_weight ? weight * (real)K : (real)n;
+    loss[0] = reduction == NNL_MEAN ? total / divisor : total;
     loss[1] = weight;
     nnl_end_scratch(b.sums, few);
     return NNL_OK;
@@ -167,7 +168,7 @@ NNL_API int NNL_(MSECriterion_updateGradInput)(int64_t N, int64_t K, const real 
         T_(pointwise) p = {.x = input, .y = target, .out = gradInput, .s = scale};
         return T_(run_pointwise)(n, p, NNL_GRAIN_CHEAP, threads, T_(mse_grad));
     }
-    if (!T_(place_ok)(N, K, input, gradInput) || !T_(place_ok)(N, K, target, gradInput)) {
+    if (!T_(in_place_ok)(N, K, input, gradInput) || !T_(in_place_ok)(N, K, target, gradInput)) {
         return NNL_EOVERLAP;
     }
     T_(blocks) b = {.n = n, .K = K, .x = input, .t = target, .weight = sample_weight};

@@ -69,7 +69,7 @@ static const nnl_optimizer *optimizer_of(const nnl_segment *s, const nnl_optimiz
 #include "optim/optimizer.inc"
 #include "optim/optimizer_step.inc"
 
-/* x^2 is normal from here on; and beside this eps the roots of squares that are not vanish. */
+/* x^2 is normal from here on; and added to this eps, the roots of smaller squares vanish. */
 #define LEAST_SQUARE (REAL_IS_FLOAT ? (real)0x1p-63 : (real)0x1p-511)
 #define LEAST_EPS (LEAST_SQUARE * (real)0x1p20)
 

@@ -100,7 +100,7 @@ static void T_(copy_stream)(void *context, int64_t begin, int64_t end) {
 NNL_API int NNL_(roofline_copy)(int64_t n, const real *input, real *output, int streaming,
                                 int threads) {
     if (n < 0 || threads < 1) return NNL_EINVAL;
-    /* Elements before the first vector boundary of output, and behind the last whole vector. */
+    /* Elements before the first vector boundary of output, and after the last whole vector. */
     const int64_t width = VLANES * (int64_t)sizeof(real);
     const int64_t past = (int64_t)((uintptr_t)output % (uintptr_t)width) / (int64_t)sizeof(real);
     const int64_t head = nnl_min(n, (VLANES - past) % VLANES);

@@ -1,6 +1,6 @@
 /* call.h: one call of a program, as the function of its operation sees it.
  *
- * Every operation of ops.h has an adapter nnl_op_<function>, a few lines beside the kernel that it
+ * Every operation of ops.h has an adapter nnl_op_<function>, a few lines after the kernel that it
  * calls: it reads sizes and pointers from a nnl_work and calls the kernel. */
 #ifndef NNL_PROGRAM_CALL_H
 #define NNL_PROGRAM_CALL_H

@@ -1,8 +1,9 @@
-/* elements.c: operations on elements that lie with strides: broadcasting, transposes, slices.
+/* elements.c: operations on strided elements: broadcasting, transposes, slices.
  *
- * out [i, j, k, l] = f(a [i, j, k, l], b [i, j, k, l]): each operand has four strides, 0 where it is
- * repeated. The exact operations of IEEE 754, so the bits are those of NumPy's. Masks are bytes, 0 or
- * 1. Maximum and minimum of equal numbers (0 and -0) give the second, NaN in either gives NaN. */
+ * out [i, j, k, l] = f(a [i, j, k, l], b [i, j, k, l]): each operand has four strides, 0 where it
+ * is repeated. The exact operations of IEEE 754, so the bits are those of NumPy's. Masks are bytes,
+ * 0 or 1. Maximum and minimum of equal numbers (0 and -0) give the second, NaN in either gives
+ * NaN. */
 #ifndef NNL_GENERIC_PASS
 
 #include "core/small_code.h"
@@ -36,7 +37,7 @@ typedef struct {
     nnl_line *line;
 } nnl_lines;
 
-/* Elements that are brought together where an operand's do not lie side by side. */
+/* Elements that are gathered at a time where an operand's are not contiguous. */
 #define NNL_CHUNK 256
 
 static void gather(char *to, const char *from, int64_t step, int64_t unit, int64_t n) {
@@ -53,28 +54,28 @@ static void scatter(char *to, int64_t step, const char *from, int64_t unit, int6
     for (int64_t i = 0; i < n; i++) memcpy(to + i * step * unit, from + i * unit, (size_t)unit);
 }
 
-/* Where the n elements of an operand lie side by side: as they are, or gathered. */
-static const void *side_by_side(const nnl_operand *x, const char *at, char *room, int64_t n) {
+/* The n elements of an operand, contiguous: where they are, or gathered in `buffer`. */
+static const void *contiguous(const nnl_operand *x, const char *at, char *buffer, int64_t n) {
     if (x->stride[3] == 1) return at;
-    gather(room, at, x->stride[3], x->unit, n);
-    return room;
+    gather(buffer, at, x->stride[3], x->unit, n);
+    return buffer;
 }
 
 /* n elements of a line. */
 static void run_line(const nnl_lines *l, int64_t n, char *out, const char *a, const char *b,
                      const char *c) {
-    _Alignas(NNL_ALIGNMENT) char room[4][NNL_CHUNK * sizeof(double)];
+    _Alignas(NNL_ALIGNMENT) char buffer[4][NNL_CHUNK * sizeof(double)];
     bool plain =
         l->out.stride[3] == 1 && l->a.stride[3] == 1 && l->b.stride[3] == 1 && l->c.stride[3] == 1;
     int64_t most = plain ? n : NNL_CHUNK;
     for (int64_t i = 0; i < n; i += most) {
         int64_t part = nnl_min(most, n - i);
-        const void *x = side_by_side(&l->a, a + i * l->a.stride[3] * l->a.unit, room[1], part);
-        const void *y = side_by_side(&l->b, b + i * l->b.stride[3] * l->b.unit, room[2], part);
-        const void *z = side_by_side(&l->c, c + i * l->c.stride[3] * l->c.unit, room[3], part);
+        const void *x = contiguous(&l->a, a + i * l->a.stride[3] * l->a.unit, buffer[1], part);
+        const void *y = contiguous(&l->b, b + i * l->b.stride[3] * l->b.unit, buffer[2], part);
+        const void *z = contiguous(&l->c, c + i * l->c.stride[3] * l->c.unit, buffer[3], part);
         char *to = out + i * l->out.stride[3] * l->out.unit;
-        l->line(part, l->out.stride[3] == 1 ? to : room[0], x, y, z);
-        if (l->out.stride[3] != 1) scatter(to, l->out.stride[3], room[0], l->out.unit, part);
+        l->line(part, l->out.stride[3] == 1 ? to : buffer[0], x, y, z);
+        if (l->out.stride[3] != 1) scatter(to, l->out.stride[3], buffer[0], l->out.unit, part);
     }
 }
 

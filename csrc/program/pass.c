@@ -1,7 +1,7 @@
-/* pass.c: a schedule: a module's forward, and later its backward, in memory that one pass has alone.
+/* pass.c: a schedule: a module's forward, and later its backward, in memory of this pass alone.
  *
- * Arrays of the caller are in the table for the time of a call only: between the calls their owner may
- * do with them what it likes. */
+ * Arrays of the caller are in the table for the time of a call only: between the calls their owner
+ * may change or free them. */
 #ifndef NNL_GENERIC_PASS
 
 #include "core/base.h"

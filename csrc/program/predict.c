@@ -1,8 +1,9 @@
 /* predict.c: a schedule: a model's output for many rows.
  *
  * Rows are cut into blocks that go through all calls one after the other: their intermediate values
- * stay in cache, and each thread takes whole blocks. Every run has memory of its own, so that several
- * Python threads may predict at once. A program whose calls need all rows at once runs as one block. */
+ * stay in cache, and each thread takes whole blocks. Every run has memory of its own, so that
+ * several Python threads may predict at once. A program whose calls need all rows runs as one
+ * block. */
 #ifndef NNL_GENERIC_PASS
 
 #include <string.h>
@@ -16,7 +17,7 @@
 /* Rows of a block: enough that packing a weight matrix for each block costs little. */
 #define NNL_BLOCK_ROWS 512
 
-/* Memory below this size lies on the stack. */
+/* Memory up to this size is on the stack. */
 #define NNL_PREDICT_STACK_BYTES 8192
 
 #define NNL_GENERIC_FILE "program/predict.c"
@@ -33,7 +34,7 @@ typedef struct {
     _Atomic int status;
 } T_(prediction);
 
-static int64_t T_(lines)(int64_t bytes) {
+static int64_t T_(aligned_bytes)(int64_t bytes) {
     return nnl_ceil_div(bytes, NNL_ALIGNMENT) * NNL_ALIGNMENT;
 }
 
@@ -44,7 +45,8 @@ static void T_(own_table)(const T_(prediction) *g, void **table, char *memory) {
         table[i] = p->table[i];
         if (!p->own[i]) continue;
         table[i] = memory;
-        memory += T_(lines)(p->row_bytes[i] ? p->row_bytes[i] * g->rows : p->fixed_bytes[i]);
+        memory +=
+            T_(aligned_bytes)(p->row_bytes[i] ? p->row_bytes[i] * g->rows : p->fixed_bytes[i]);
     }
 }
 
@@ -54,7 +56,7 @@ static int64_t T_(first_row)(const T_(prediction) *g, int64_t w) {
     return (g->N / g->workers * w + nnl_min(w, g->N % g->workers)) / 4 * 4;
 }
 
-/* Each worker's share of the rows, block by block. */
+/* Each worker's rows, block by block. */
 static void T_(run_workers)(void *context, int64_t begin, int64_t end) {
     T_(prediction) *g = context;
     const nnl_program *p = g->p;
@@ -89,7 +91,7 @@ NNL_API int NNL_(Program_predict)(const nnl_program *p, int64_t N, const real *i
     g.rows = blocks ? nnl_min(N, NNL_BLOCK_ROWS) : N;
     g.workers = blocks && N >= 2 * NNL_BLOCK_ROWS ? threads : 1;
     g.threads = g.workers > 1 ? 1 : threads;
-    g.first = T_(lines)(p->buffers * (int64_t)sizeof(void *));
+    g.first = T_(aligned_bytes)(p->buffers * (int64_t)sizeof(void *));
     g.bytes = g.first;
     for (int64_t i = 0; i < p->buffers; i++) {
         if (!p->own[i]) continue;
@@ -98,7 +100,7 @@ NNL_API int NNL_(Program_predict)(const nnl_program *p, int64_t N, const real *i
         if (!nnl_size_ok(size, count, 1) || size * count > INT64_MAX / 4 - g.bytes) {
             return NNL_EINVAL;
         }
-        g.bytes += T_(lines)(size * count);
+        g.bytes += T_(aligned_bytes)(size * count);
     }
     _Alignas(NNL_ALIGNMENT) char small[NNL_PREDICT_STACK_BYTES];
     bool fits = g.workers == 1 && g.bytes <= (int64_t)sizeof small;

@@ -1,11 +1,11 @@
 /* reduce.c: sums and extrema of a [outer, n, inner] over n; the outputs are [outer, inner].
  *
- * sum        with inner > 1 a chain over n from 0 for each output. With inner = 1 in NumPy's order: n < 8
- *            terms are added in order; up to 128 in eight lanes that are combined as a tree; more are
- *            halved. All start from 0, so -0 is no sum
+ * sum        with inner > 1 a chain over n from 0 for each output. With inner = 1 in NumPy's order:
+ *            n < 8 terms are added in order; up to 128 in eight lanes that are combined as a tree;
+ *            more are halved. All start from 0, so -0 is no sum
  * max, min   a chain over n of maximum (minimum) as elements.c has it; NaN anywhere gives NaN
- * first      a mask [outer, n, inner]: 1 at the first extremum, where the gradient goes; the first NaN
- *            where there is one
+ * first      a mask [outer, n, inner]: 1 at the first extremum, where the gradient goes; at the
+ *            first NaN where there is one
  * Sums over several groups of axes are several calls, the last group first. Source of the pairwise
  * sum: Higham, "The accuracy of floating point summation" (1993). */
 #ifndef NNL_GENERIC_PASS

@@ -1,7 +1,7 @@
 /* run.c: the executor: the one place that goes through the calls of a program.
  *
- * A program is a list of calls over a table of buffers. Sizes that count rows of the batch are given
- * for one row and multiplied here, so one program serves every batch. The schedules around it
+ * A program is a list of calls over a table of buffers. Sizes that count rows of the batch are
+ * given for one row and multiplied here, so one program serves every batch. The schedules around it
  * (predict.c, train.c) choose rows, blocks and threads and know no layer. */
 #ifndef NNL_GENERIC_PASS
 
@@ -13,8 +13,8 @@
 #include "program/run.h"
 #include "vec/vec.h"
 
-/* Elements of a call after which it is looked whether the program is to end. */
-#define NNL_LOOK_ELEMENTS (1 << 18)
+/* Elements of a call after which interrupts are checked. */
+#define NNL_CHECK_ELEMENTS (1 << 18)
 
 static const uint8_t flags_of[] = {
 #define NNL_FLAGS(name, function, inputs, outputs, flags) [NNL_OP_##name] = flags,
@@ -25,8 +25,8 @@ static const uint8_t flags_of[] = {
 /* True when a call may be computed for some rows of the batch alone. */
 bool nnl_by_row(const nnl_call *c) { return c->by_row && flags_of[c->op] & NNL_OP_ROWS; }
 
-/* Inputs that a call must have: all of an operation's, but of products and losses, which have a second
- * output, the first two. */
+/* Inputs that a call must have: all of an operation's, but the first two of products and losses,
+ * which have a second output. */
 static const uint8_t inputs_of[] = {
 #define NNL_INPUTS(name, function, inputs, outputs, flags) \
     [NNL_OP_##name] = outputs > 1 ? 2 : inputs,
@@ -46,7 +46,7 @@ static bool sizes_ok(const nnl_call *c, int64_t rows) {
     return true;
 }
 
-/* Buffers that there are, where the operation needs them. */
+/* Slots within the table, and set where the operation needs them. */
 static bool slots_ok(const nnl_call *c, int64_t buffers) {
     for (int i = 0; i < NNL_CALL_SLOTS; i++) {
         bool needed = i == NNL_OUT || (i >= NNL_A && i < NNL_A + inputs_of[c->op]);
@@ -67,8 +67,8 @@ static bool call_ok(const nnl_call *c, const nnl_program *p, int64_t rows) {
 }
 
 /* True when every call is of an operation, has the buffers that it needs, and sizes that fit into
- * int64_t, for a batch of so many rows. How large buffers are, what offsets and strides reach, and
- * whether a buffer is bound to memory the maker of the program answers for. */
+ * int64_t, for a batch of `rows` rows. The maker of the program answers for the sizes of buffers,
+ * for what offsets and strides reach, and for whether a buffer is bound to memory. */
 bool nnl_program_ok(const nnl_program *p, int64_t rows) {
     if (p->count < 0 || p->buffers < 0 || p->counter_count < 0 || rows < 0) return false;
     if (p->checked && *p->checked > rows) return true;
@@ -115,7 +115,7 @@ int NNL_(run_calls)(const nnl_program *p, int64_t first, int64_t last, void *con
         int status = T_(run_call)(p, &p->calls[i], table, row, rows, all, threads);
         if (status != NNL_OK) return status;
         const int64_t *size = p->calls[i].size;
-        if (size[0] * size[1] * size[2] * (p->calls[i].batch ? rows : 1) >= NNL_LOOK_ELEMENTS &&
+        if (size[0] * size[1] * size[2] * (p->calls[i].batch ? rows : 1) >= NNL_CHECK_ELEMENTS &&
             nnl_stopped()) {
             return NNL_EINTR;
         }

@@ -1,5 +1,5 @@
-/* train.c: a schedule: trains a recorded network: gather, forward, loss, backward, update, batch after
- * batch in one call, so that a small network costs its arithmetic and no calls from Python.
+/* train.c: a schedule: trains a recorded network: gather, forward, loss, backward, update, batch
+ * after batch in one call, so that a small network costs its arithmetic and no calls from Python.
  *
  * For each batch of rows of an epoch's order:
  *     run the program of a step       forward, the loss, and the gradients of all parameters
@@ -32,11 +32,11 @@
 /* The stream of the order of rows (nnlite/data/_order.py). */
 #define NNL_PURPOSE_SHUFFLE 2
 
-/* A batch may be shared by threads that get so much work each, in multiply-adds of vectors, and at least
- * so many rows; and by so many threads at most. */
-#define NNL_TEAM_WORK 15000.0
-#define NNL_TEAM_ROWS 8
-#define NNL_TEAM 16
+/* A batch is split over threads that get at least this many vector FMAs and rows each, and over at
+ * most this many threads. */
+#define NNL_BATCH_PARALLEL_FMAS 15000.0
+#define NNL_BATCH_PARALLEL_ROWS 8
+#define NNL_BATCH_PARALLEL_THREADS 16
 
 #define NNL_GENERIC_FILE "program/train.c"
 #include "core/dtype.h"
@@ -118,20 +118,21 @@ static int T_(begin_batch)(nnl_training *t, int64_t row, T_(batch) *b) {
                              &t->bad_row);
 }
 
-/* False where no row has a share in the loss: nothing is to be learnt. loss [2]: the loss, and its rows'
- * weight, which is 0 also for smoothed targets of classes that weigh 0; but their sum is not. */
+/* False where no row has a weight in the loss: nothing is to be learnt. loss [2]: the loss, and its
+ * rows' weight, which is 0 also for smoothed targets of classes that weigh 0; but their sum is
+ * not. */
 static bool T_(counts)(const nnl_training *t, const real *loss) {
     return loss[1] != 0 || (t->reduction == NNL_SUM && loss[0] != 0);
 }
 
-/* Adds one batch's loss and right rows to the sums. */
+/* Adds one batch's loss and correct rows to the sums. */
 static void T_(add_sums)(const nnl_training *t, int64_t N, const void *target, const real *loss,
                          int64_t correct, nnl_sums *sums) {
     bool mean = t->reduction == NNL_MEAN;
-    double share = t->by_rows ? (double)N : (double)loss[1];
-    double counted = mean ? (double)loss[0] * share : (double)loss[0];
+    double weight = t->by_rows ? (double)N : (double)loss[1];
+    double counted = mean ? (double)loss[0] * weight : (double)loss[0];
     if (T_(counts)(t, loss)) sums->loss += counted;
-    sums->weight += share;
+    sums->weight += weight;
     sums->correct += correct;
     if (t->target_size) sums->counted += t->binary ? N : 0;
     for (int64_t i = 0; !t->target_size && i < N; i++) {
@@ -150,7 +151,7 @@ static int64_t T_(correct_labels)(int64_t N, int64_t K, const real *output, cons
     return correct;
 }
 
-/* Rows of the output that are right; 0 where targets are no classes. */
+/* Rows of the output that are correct; 0 where targets are no classes. */
 static int64_t T_(correct_rows)(const nnl_training *t, int64_t N, const real *output,
                                 const void *target) {
     int64_t correct = 0;
@@ -178,22 +179,21 @@ static void T_(bind)(nnl_program *p, const void *input, const void *target, cons
 
 /* The loss of a program that has run, and the weight of its rows: loss [OUT] [2]. */
 static void T_(take_loss)(const nnl_program *p, int64_t N, const real *weight, real *loss) {
-    const real *found = p->table[p->loss];
-    loss[0] = found[0];
-    loss[1] = p->weighed ? found[1] : (real)N;
+    const real *result = p->table[p->loss];
+    loss[0] = result[0];
+    loss[1] = p->weighed ? result[1] : (real)N;
     if (!p->weighed && weight) NNL_(sum)(1, N, 1, weight, &loss[1], 1);
 }
 
 #include "program/update.inc"
 
-#include "program/share.inc"
+#include "program/batch_parallel.inc"
 
 #include "program/stopping.inc"
 
-/* Calls [first, last) with all rows at once; a large weight is updated at once, where `next` is
- * given. */
-static int T_(alone_calls)(const nnl_training *t, nnl_program *p, int64_t first, int64_t last,
-                           int64_t N, const nnl_optimizer *next, int threads) {
+/* Calls [first, last) on the whole batch; with `next` a large weight is updated at once. */
+static int T_(whole_batch_calls)(const nnl_training *t, nnl_program *p, int64_t first, int64_t last,
+                                 int64_t N, const nnl_optimizer *next, int threads) {
     for (int64_t i = first; i < last; i++) {
         bool early = next && T_(is_early)(t, &p->calls[i]);
         int status = early ? T_(update_large)(t, p, &p->calls[i], N, next, threads)
@@ -203,12 +203,12 @@ static int T_(alone_calls)(const nnl_training *t, nnl_program *p, int64_t first,
     return NNL_OK;
 }
 
-/* Adds a batch to the sums, and updates all weights that are not updated yet. From here on the batch is
- * done whole: nobody stops it. */
-static int T_(finish_batch)(nnl_training *t, T_(team) *m, const T_(batch) *b, nnl_sums *sums,
-                            const real *loss, nnl_optimizer *next, double factor, bool early,
-                            int threads) {
-    const real *output = m->p->table[m->p->output];
+/* Adds a batch to the sums, and updates all weights that are not updated yet. From here on the
+ * batch cannot be stopped. */
+static int T_(finish_batch)(nnl_training *t, T_(batch_parallel) *bp, const T_(batch) *b,
+                            nnl_sums *sums, const real *loss, nnl_optimizer *next, double factor,
+                            bool early, int threads) {
+    const real *output = bp->p->table[bp->p->output];
     if (t->outputs) {
         int64_t row = t->position * t->batch;
         memcpy((real *)t->outputs + row * t->output_size, output,
@@ -221,43 +221,43 @@ static int T_(finish_batch)(nnl_training *t, T_(team) *m, const T_(batch) *b, nn
                        : NNL_(optimizer_begin)(t->segment_count, t->segments, t->optimizer, next,
                                                &factor, threads);
     if (status != NNL_OK) return status;
-    m->next = next;
-    m->all = !early;
-    m->factor = factor;
-    if (m->size > 1) {
-        nnl_parallel_for(m->size, 1, (int)m->size, T_(team_parts), m);
+    bp->next = next;
+    bp->all = !early;
+    bp->factor = factor;
+    if (bp->threads > 1) {
+        nnl_parallel_for(bp->threads, 1, (int)bp->threads, T_(batch_parallel_update), bp);
     } else {
-        T_(update_rest)(t, m->p, !early, 1, 0, next, factor, threads);
+        T_(update_rest)(t, bp->p, !early, 1, 0, next, factor, threads);
     }
     NNL_(optimizer_end)(t->segment_count, t->segments, t->optimizer, next);
     return NNL_OK;
 }
 
-/* Calls [0, *middle) of the program, and the loss that they gave. */
-static int T_(forward)(nnl_training *t, T_(team) *m, const T_(batch) *b, int64_t *middle,
+/* Calls [0, *middle) of the program, and their loss. */
+static int T_(forward)(nnl_training *t, T_(batch_parallel) *bp, const T_(batch) *b, int64_t *middle,
                        real *loss, int threads) {
-    nnl_program *p = m->p;
-    bool team = m->size > 1;
-    int status = team ? T_(begin_team)(m) : NNL_OK;
+    nnl_program *p = bp->p;
+    bool parallel = bp->threads > 1;
+    int status = parallel ? T_(begin_batch_parallel)(bp) : NNL_OK;
     *middle = p->mark;
     if (status != NNL_OK) return status;
-    while (team && *middle < p->count && T_(kind)(m, *middle) == 1) ++*middle;
-    status = team ? T_(team_calls)(m, 0, *middle)
-                  : T_(alone_calls)(t, p, 0, *middle, b->N, NULL, threads);
-    nnl_free(m->losses);
-    m->loss = -1;
+    while (parallel && *middle < p->count && T_(kind)(bp, *middle) == 1) ++*middle;
+    status = parallel ? T_(batch_parallel_calls)(bp, 0, *middle)
+                      : T_(whole_batch_calls)(t, p, 0, *middle, b->N, NULL, threads);
+    nnl_free(bp->losses);
+    bp->loss = -1;
     if (status == NNL_OK) T_(take_loss)(p, b->N, b->weight, loss);
     return status;
 }
 
-/* Learns from a batch; its loss and right rows are added to `sums`. Until a weight is updated the batch
- * may be stopped, and is then as if it had not begun. */
-static int T_(learn)(nnl_training *t, T_(team) *m, const T_(batch) *b, nnl_sums *sums,
+/* Learns from a batch; its loss and correct rows are added to `sums`. Until a weight is updated the
+ * batch may be stopped, and is then as if it had not begun. */
+static int T_(learn)(nnl_training *t, T_(batch_parallel) *bp, const T_(batch) *b, nnl_sums *sums,
                      const double *rate, int threads) {
-    nnl_program *p = m->p;
+    nnl_program *p = bp->p;
     int64_t middle;
     real loss[2];
-    int status = T_(forward)(t, m, b, &middle, loss, threads);
+    int status = T_(forward)(t, bp, b, &middle, loss, threads);
     if (status != NNL_OK) return status;
     if (nnl_stopped()) return NNL_EINTR;
     bool counts = T_(counts)(t, loss);
@@ -276,9 +276,10 @@ static int T_(learn)(nnl_training *t, T_(team) *m, const T_(batch) *b, nnl_sums 
         nnl_hold();
     }
     if (counts) {
-        m->next = early ? &next : NULL;
-        status = m->size > 1 ? T_(team_calls)(m, middle, p->count)
-                             : T_(alone_calls)(t, p, middle, p->count, b->N, m->next, threads);
+        bp->next = early ? &next : NULL;
+        status = bp->threads > 1
+                     ? T_(batch_parallel_calls)(bp, middle, p->count)
+                     : T_(whole_batch_calls)(t, p, middle, p->count, b->N, bp->next, threads);
     }
     if (!early) {
         if (status == NNL_EINTR || nnl_stopped()) return NNL_EINTR;
@@ -287,7 +288,7 @@ static int T_(learn)(nnl_training *t, T_(team) *m, const T_(batch) *b, nnl_sums 
     for (int64_t i = 0; i < p->counter_count; i++) p->counters[i] += p->counts[i];
     if (status == NNL_OK && !finite) status = NNL_EFINITE;
     if (status == NNL_OK) {
-        status = T_(finish_batch)(t, m, b, sums, loss, &next, factor, early, threads);
+        status = T_(finish_batch)(t, bp, b, sums, loss, &next, factor, early, threads);
     }
     nnl_release();
     return status;
@@ -301,17 +302,18 @@ static int T_(train_batch)(nnl_training *t, nnl_sums *sums, const double *rate, 
     nnl_program *p = T_(program_for)(t, b.N);
     if (!p) return NNL_EINVAL;
     T_(bind)(p, b.input, b.target, b.weight);
-    T_(team) m = {.t = t, .p = p, .N = b.N, .size = T_(team_size)(p, b.N, threads)};
-    /* Which is quicker depends on how far apart the cores are: where they have no cache in common a
-     * line takes three to ten times as long to travel. */
+    T_(batch_parallel) bp = {
+        .t = t, .p = p, .N = b.N, .threads = T_(batch_threads)(p, b.N, threads)};
+    /* Which is faster depends on the cores: where they share no cache, a cache-line transfer takes
+     * three to ten times as long. */
     nnl_tuning tuning = {.work = (double)b.N};
-    if (m.size > 1) {
+    if (bp.threads > 1) {
         tuning.shape =
-            nnl_tune_shape(b.N, (int64_t)T_(row_work)(p), p->count, sizeof(real), threads);
+            nnl_tune_shape(b.N, (int64_t)T_(row_fmas)(p), p->count, sizeof(real), threads);
     }
-    if (!nnl_tune(&tuning, NNL_CHOICE_BATCH_PARALLEL, 2, 1, true)) m.size = 1;
-    t->shared = (int32_t)m.size;
-    status = T_(learn)(t, &m, &b, sums, rate, threads);
+    if (!nnl_tune(&tuning, NNL_CHOICE_BATCH_PARALLEL, 2, 1, true)) bp.threads = 1;
+    t->shared = (int32_t)bp.threads;
+    status = T_(learn)(t, &bp, &b, sums, rate, threads);
     nnl_tune_end(&tuning, status == NNL_OK);
     if (status == NNL_EINDEX) t->bad_row = *p->bad_row;
     return status;
@@ -337,7 +339,7 @@ static int T_(outputs_of)(nnl_training *t, const nnl_data *data, int64_t row, in
 
 NNL_API int NNL_(Training_evaluate)(nnl_training *t, const nnl_data *data, nnl_sums *sums,
                                     int threads) {
-    nnl_sums found = {0};
+    nnl_sums total = {0};
     nnl_program *p = t->measure;
     if (!t->forward || !p || p->loss < 0 || data->rows < 0 ||
         !nnl_program_ok(p, nnl_min(NNL_EVALUATION_ROWS, data->rows))) {
@@ -357,13 +359,13 @@ NNL_API int NNL_(Training_evaluate)(nnl_training *t, const nnl_data *data, nnl_s
         if (status != NNL_OK) return status;
         real loss[2];
         T_(take_loss)(p, N, weight, loss);
-        T_(add_sums)(t, N, target, loss, T_(correct_rows)(t, N, output, target), &found);
+        T_(add_sums)(t, N, target, loss, T_(correct_rows)(t, N, output, target), &total);
     }
-    *sums = found;
+    *sums = total;
     return NNL_OK;
 }
 
-/* One network's batches; an epoch that ends is evaluated, and the next begins. */
+/* One network's batches, and an evaluation after each epoch. */
 static int T_(train)(nnl_training *t, int threads) {
     int64_t batches = nnl_ceil_div(t->data.rows, t->batch), ended = 0;
     t->orders_done = 0;
@@ -380,7 +382,7 @@ static int T_(train)(nnl_training *t, int threads) {
         if (t->held_out.rows > 0) {
             status = NNL_(Training_evaluate)(t, &t->held_out, &t->held_sums[ended], threads);
             if (status != NNL_OK) {
-                t->done++; /* the batch; the position stays behind the epoch's last one */
+                t->done++; /* the batch; the position stays after the epoch's last one */
                 return status;
             }
         }

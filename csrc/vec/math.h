@@ -1,6 +1,6 @@
 /* math.h: exp, expm1, log, log1p, tanh, sigmoid and erf of whole vectors, float and double.
  *
- * One text for both types; what differs (polynomials, limits) is in math_f32.h and math_f64.h.
+ * One source for both types; what differs (polynomials, limits) is in math_f32.h and math_f64.h.
  * Only operations of vec.h are used, so every instruction set gives the same bits. There are no
  * branches: each lane is computed alone. NaN gives NaN, -0 is kept where f(-0) = -0, and results
  * below the normal range underflow gradually, within the same bounds.

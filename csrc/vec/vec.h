@@ -1,5 +1,5 @@
 /* vec.h: vectors of float (vec_f32) and double (vec_f64) for the instruction set that the compiler
- * was told to use. There is no dispatch: each build of the kernels sees one implementation.
+ * targets. There is no dispatch: each build of the kernels sees one implementation.
  *
  * Names are v_<op>_<t>, t = f32 or f64; generic code writes V_(op). VEC_LANES_<t> lanes each;
  * vmask_<t> holds the outcome of a comparison, vint_<t> the same lanes as integers.

@@ -336,8 +336,8 @@ class Step:
         s.weight = places[inputs["weight"]] if "weight" in inputs else -1
         s.output, s.loss = places[self.output.buffer], places[self.loss_value.buffer]
         if self.shared:
-            made.room = native.places(MOST_THREADS * len(self.program.buffers))
-            s.room = made.room
+            made.thread_tables = native.places(MOST_THREADS * len(self.program.buffers))
+            s.thread_tables = made.thread_tables
         return made
 
 

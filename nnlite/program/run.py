@@ -113,7 +113,7 @@ class Memory:
         self.counters = native.counters([0] * len(program.counters))
         self.bad_row = native.cell("int64_t")
         self._checked = native.cell("int64_t")
-        self.room: Any = None  # tables of threads that share a batch
+        self.thread_tables: Any = None  # of threads over which a batch is split
         sizes = {
             b: program.bytes_of(b, rows) for b in program.buffers if b.array is None and not b.name
         }

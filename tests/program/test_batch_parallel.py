@@ -1,4 +1,4 @@
-"""Threads that share a batch (csrc/program/share.inc): the bits of one thread and of modules."""
+"""Batch-parallel steps (csrc/program/batch_parallel.inc): the bits of one thread and of modules."""
 
 from __future__ import annotations
 
