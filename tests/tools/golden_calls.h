@@ -8,7 +8,7 @@ typedef struct {
     nnl_program p;
     int64_t rows;
     nnl_call calls[T_(LIST_CALLS)];
-    void *table[T_(LIST_BUFFERS)], *room[16 * T_(LIST_BUFFERS)];
+    void *table[T_(LIST_BUFFERS)], *thread_tables[16 * T_(LIST_BUFFERS)];
     int64_t row_bytes[T_(LIST_BUFFERS)], fixed_bytes[T_(LIST_BUFFERS)], bad_row;
     uint8_t own[T_(LIST_BUFFERS)];
     uint32_t counters[T_(LIST_COUNTERS)], counts[T_(LIST_COUNTERS)];

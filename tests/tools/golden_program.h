@@ -63,7 +63,7 @@ static void T_(record)(T_(machine) *m, int loss, int64_t batch, double smoothing
         if (i == 0) T_(backward_calls)(l, m->layers, m->count, call->slot[1].buffer, epilogues);
     }
     m->step = lists[0];
-    if (epilogues) m->step->p.room = m->step->room;
+    if (epilogues) m->step->p.thread_tables = m->step->thread_tables;
     t->batch = batch;
     t->program_count = 1;
     t->programs = &m->step->p;
